@@ -5,6 +5,7 @@
  */
 
 import { type Environment, MAX_TIMER_MS, systemEnvironment } from "./environment.ts";
+import { isPromise } from "./kinds.ts";
 
 export { MAX_TIMER_MS };
 
@@ -97,6 +98,11 @@ export function part<T>(name: string, load: () => Promise<T>): Promise<T> {
 /** A part that was loaded before; undefined for any other. */
 export function loadedPart<T>(name: string): T | undefined {
   return parts?.[name]?.exports as T | undefined;
+}
+
+/** Calls `call` with `value`: at once, or when the promise that it is resolves. */
+export function follow<T, R>(value: T | Promise<T>, call: (value: T) => R): R | Promise<R> {
+  return isPromise(value) ? (value as Promise<T>).then(call) : call(value as T);
 }
 
 /** Swallows an error that is reported elsewhere. */

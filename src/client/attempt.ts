@@ -7,7 +7,7 @@
 
 import type { LogOption } from "../base/log.ts";
 import { describeKind } from "../base/options.ts";
-import { abortable, ignore } from "../base/wait.ts";
+import { abortable, follow, ignore } from "../base/wait.ts";
 import { ClientHandshake } from "../engine/handshake.ts";
 import type { FrameTrace } from "../engine/events.ts";
 import type { RedirectOption } from "../recovery/redirects.ts";
@@ -129,11 +129,11 @@ export function loginSettings(sasl: SaslClient | undefined, saslInit?: SaslInit)
   return {
     handshake: () => new ClientHandshake(sasl !== undefined && (saslInit ? "pipelined" : true), true),
     onstart: (endpoint) => saslInit && endpoint.sasl(saslInit),
-    onsasl: async (frame, endpoint) => {
-      const answer = await sasl?.handle(frame);
-      if (answer !== undefined) endpoint.sasl(answer);
-      if (frame.kind === "saslOutcome") endpoint.confirmSasl();
-    },
+    onsasl: (frame, endpoint) =>
+      follow(sasl?.handle(frame), (answer) => {
+        if (answer !== undefined) endpoint.sasl(answer);
+        if (frame.kind === "saslOutcome") endpoint.confirmSasl();
+      }),
   };
 }
 

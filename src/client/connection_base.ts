@@ -444,11 +444,15 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
       );
       driver.wake();
     };
-    const done = settings.onsasl === undefined
-      ? this.hooks.onsasl?.(frame, endpoint, this)
-      : settings.onsasl(frame, endpoint);
-    // A frame that the engine emits later, outside its turn, goes out with the next flush.
-    done?.then(() => driver.wake(), fail);
+    try {
+      const done = settings.onsasl === undefined
+        ? this.hooks.onsasl?.(frame, endpoint, this)
+        : settings.onsasl(frame, endpoint);
+      // A frame that the engine emits later, outside its turn, goes out with the next flush.
+      done?.then(() => driver.wake(), fail);
+    } catch (error) {
+      fail(error);
+    }
   }
 
   // A failing trace must not disturb the traffic.

@@ -144,6 +144,7 @@ export class Driver {
   // connection, until the next full collection; functions that are fields live and die young.
   readonly #onbytes = (bytes: Uint8Array): void => {
     const endpoint = this.#endpoint;
+    const { authenticating } = endpoint;
     if (this.#behindBytes > MAX_BEHIND_BYTES) this.flush();
     this.#behindBytes += bytes.length;
     this.bytesReceived += bytes.length;
@@ -151,7 +152,9 @@ export class Driver {
     this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
     this.#depth--;
     if (this.#congested && endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes) this.destroy(unread());
-    this.wake();
+    // Until SASL is over the program has nothing to add to what a client answers.
+    if (authenticating) this.flush();
+    else this.wake();
   };
   readonly #onclose = (close: ChannelClose): void => {
     if (this.#over) return;
@@ -194,25 +197,28 @@ export class Driver {
 
   #flushNow(): void {
     if (this.#over) return;
-    this.#write();
+    const now = this.#write();
     this.#dispatch(this.#endpoint.events());
     // Even if the peer does not read what is left: the channel bounds the time of its own end.
     if (this.#endpoint.finished) this.#close();
-    else this.#armTimer();
+    else this.#armTimer(now);
   }
 
-  #write(): void {
+  // Returns the time, which is not to be read more often than need be.
+  #write(): number {
     this.#behindBytes = 0;
+    let now = this.#environment.now();
     while (!this.#congested) {
-      const sendingAt = this.#environment.now();
-      const bytes = this.#endpoint.transmit(sendingAt);
+      const bytes = this.#endpoint.transmit(now);
       if (bytes === undefined) break;
-      this.#flushedAt = sendingAt;
+      this.#flushedAt = now;
       this.bytesSent += bytes.length;
       this.#channel.send(bytes);
       if (this.#channel.copied === true) giveBlock(bytes);
       if (this.#channel.bufferedAmount > this.#maxBufferedBytes) this.#awaitReady();
+      now = this.#environment.now();
     }
+    return now;
   }
 
   #awaitReady(): void {
@@ -238,15 +244,15 @@ export class Driver {
     this.#depth--;
   }
 
-  #armTimer(): void {
+  #armTimer(now: number): void {
     // Timers of a background page run up to a minute late, bytes are dispatched in time: the peer's heartbeats trigger ours.
-    if (this.#environment.now() >= this.#timerDue) return this.#onTimer();
+    if (now >= this.#timerDue) return this.#onTimer();
     const due = this.#endpoint.nextTimeout() ?? Infinity;
     // A deadline that moved later, as each frame moves the idle time-out, is checked when the old timer fires.
     if (due >= this.#timerDue) return;
     this.#environment.clearTimer(this.#timer);
     this.#timerDue = due;
-    this.#timer = this.#environment.setTimer(this.#onTimer, due - this.#environment.now());
+    this.#timer = this.#environment.setTimer(this.#onTimer, due - now);
   }
 
   readonly #onTimer = (): void => {

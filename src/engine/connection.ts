@@ -102,6 +102,11 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
     return this.state === "end";
   }
 
+  /** True while a client waits for the outcome of SASL, before which it sends nothing else. */
+  get authenticating(): boolean {
+    return this.handshake.client && this.handshake.holding;
+  }
+
   /** True when no more frames of ours go out. */
   get closing(): boolean {
     const { state } = this;

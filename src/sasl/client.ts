@@ -9,8 +9,11 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { checkOptions, checkText, describeKind } from "../base/options.ts";
 import { quote, utf8 } from "../base/text.ts";
+import { follow } from "../base/wait.ts";
 import type { SaslFrameBody } from "../codec/types.ts";
 import type { SaslAuth, SaslExchange, SaslMechanism, SaslTarget } from "./mechanism.ts";
+
+type Step = IteratorResult<Uint8Array | undefined, void>;
 
 /** One exchange, from the choice of a mechanism to the outcome. */
 export class SaslClient {
@@ -53,16 +56,17 @@ export class SaslClient {
    *
    * @throws {unknown} The error that the mechanism throws.
    */
-  begin(): Promise<SaslFrameBody> {
-    return this.#begin(this.#mechanisms[0]!);
+  async begin(): Promise<SaslFrameBody> {
+    return await this.#begin(this.#mechanisms[0]!);
   }
 
   /**
-   * Takes a frame of the server, and resolves with the answer; undefined where there is none.
+   * Takes a frame of the server, and gives the answer, undefined where there is none: a promise only where the mechanism has
+   * to wait, as a turn for each step would delay every new connection.
    *
    * @throws {AmqpError} If the server offers no usable mechanism, or reports success before the mechanism has ended.
    */
-  async handle(frame: SaslFrameBody): Promise<SaslFrameBody | undefined> {
+  handle(frame: SaslFrameBody): SaslFrameBody | undefined | Promise<SaslFrameBody | undefined> {
     switch (frame.kind) {
       case "saslMechanisms": {
         // Begun already; a server without the mechanism says so with its outcome.
@@ -73,37 +77,41 @@ export class SaslClient {
         if (mechanism === undefined) {
           throw refusal(this.names, `server offers ${quote(offered.join(", "), 200)}, use one of these as "auth"`);
         }
-        return await this.#begin(mechanism);
+        return this.#begin(mechanism);
       }
       case "saslChallenge": {
         if (this.#done) {
           throw refusal(this.#mechanism!.name, "server sent a challenge, which the mechanism has none of");
         }
-        const response = await this.#next(frame.challenge);
         // A proof of the server in a challenge is acknowledged with an empty response [rfc5802 5, rfc4422 3.5].
-        return { kind: "saslResponse", response: response ?? new Uint8Array(0) };
+        return follow(this.#next(frame.challenge), (response) => {
+          return { kind: "saslResponse", response: response ?? new Uint8Array(0) };
+        });
       }
       case "saslOutcome":
         if (frame.code !== "ok" || this.#done) return undefined;
-        await this.#next(frame.additionalData);
-        if (!this.#done) {
+        return follow(this.#next(frame.additionalData), () => {
+          if (this.#done) return undefined;
           throw refusal(this.#mechanism!.name, "server said yes before the mechanism had come to its end");
-        }
+        });
     }
     return undefined;
   }
 
-  async #begin(mechanism: SaslMechanism): Promise<SaslFrameBody> {
+  #begin(mechanism: SaslMechanism): SaslFrameBody | Promise<SaslFrameBody> {
     this.#mechanism = mechanism;
     this.#exchange = mechanism.exchange(this.#target);
-    const initialResponse = await this.#next(undefined);
-    return { kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname: this.#target.hostname };
+    return follow(this.#next(undefined), (initialResponse) => {
+      return { kind: "saslInit", mechanism: mechanism.name, initialResponse, hostname: this.#target.hostname };
+    });
   }
 
-  async #next(said: Uint8Array | undefined): Promise<Uint8Array | undefined> {
-    const { done, value } = await this.#exchange!.next(said);
-    this.#done = done === true;
-    return value as Uint8Array | undefined;
+  #next(said: Uint8Array | undefined): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    const step: Step | Promise<Step> = this.#exchange!.next(said);
+    return follow(step, ({ done, value }) => {
+      this.#done = done === true;
+      return value as Uint8Array | undefined;
+    });
   }
 }
 

@@ -323,7 +323,7 @@ test("ATK-13: a server that goes on asking, or says yes in the middle, ends the 
   await client.handle({ kind: "saslMechanisms", saslServerMechanisms: ["PLAIN"] });
   const challenge: SaslFrameBody = { kind: "saslChallenge", challenge: new Uint8Array(0) };
   assertEquals(await client.handle(challenge), { kind: "saslResponse", response: new Uint8Array(0) });
-  const again = await client.handle(challenge).catch((error: Error) => error);
+  const again = await Promise.resolve().then(() => client.handle(challenge)).catch((error: Error) => error);
   assertInstanceOf(again, AmqpError);
   assertStringIncludes(again.message, "a challenge, which the mechanism has none of");
   const halfway = await exchange(scram("tim", "x"), [{
