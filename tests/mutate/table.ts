@@ -55,8 +55,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/codec/composite.ts",
-    from: "if (valueType === undefined && !isOther) continue;",
-    to: "if (valueType !== undefined && !isOther) continue;",
+    from: "if (valueType === undefined && !isOther && !isCompound) continue;",
+    to: "if (valueType !== undefined && !isOther && !isCompound) continue;",
     tests: ["tests/codec"],
   },
   {
