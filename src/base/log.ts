@@ -16,6 +16,8 @@ export type LogCode =
   | "close-in-handler"
   /** A send has waited for credit for a while. */
   | "send-waits"
+  /** A receiver waits for messages, and the peer has not attached its link. */
+  | "receive-waits"
   /** A receiver waits for messages, but has granted no credit. */
   | "no-credit"
   /** A peer does not settle deliveries as agreed. */

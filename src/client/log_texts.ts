@@ -30,6 +30,7 @@ export type LinkLogKind =
   | "notSettled"
   | "noCredit"
   | "sendWaits"
+  | "receiveWaits"
   | "callbackFailed"
   | "sharesSession"
   | "notShared"
@@ -103,6 +104,12 @@ const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
     const message = `Cannot give ${queued} messages of ${where} to others: they came ahead to a receiver that was ` +
       'asked for none for a while; close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead';
     return { level: "warning", code: "unread", message };
+  },
+  // A caller waits for messages of a link that the peer does not attach.
+  receiveWaits(where) {
+    const message = `Cannot receive messages of ${where} yet: they wait for the peer to accept the link. ` +
+      "A signal bounds the wait";
+    return { level: "warning", code: "receive-waits", message };
   },
   // Messages wait to be sent, and no credit has come for a while.
   sendWaits(where, { queued, attached }) {

@@ -25,7 +25,7 @@ export interface CreditedReceiver {
   /** Called when the sender has settled a delivery after its outcome. */
   readonly onsettled: (() => void) | undefined;
   requireOpen(doing: string): void;
-  writeLog(kind: "noCredit" | "unread", facts: Facts): void;
+  writeLog(kind: "noCredit" | "receiveWaits" | "unread", facts: Facts): void;
 }
 
 /** The credit of one receiver, over all its endpoints. */
@@ -101,7 +101,7 @@ export class ReceiverCredit {
       this.#paused = false;
       this.topUp();
     }
-    if (this.#warningTimer === undefined && this.left === 0) this.#watch();
+    if (this.#warningTimer === undefined && (this.left === 0 || !this.#receiver.usable)) this.#watch();
   }
 
   /** Called when the peer has attached the link and resumes `resumed` deliveries. */
@@ -225,14 +225,15 @@ export class ReceiverCredit {
     this.#unreadTimer = unref(this.#receiver.connection.environment.setTimer(look, WARNING_DELAY_MS));
   }
 
-  // Without credit nothing comes, and only the program can grant it.
+  // Without credit nothing comes, and only the program can grant it; nor does anything before the peer has attached the link.
   #watch(): void {
     const { environment } = this.#receiver.connection;
     this.#warningTimer = environment.setTimer(() => {
       this.#warningTimer = undefined;
-      const { waiting, usable } = this.#receiver;
-      if (waiting === 0 || this.left > 0 || !usable || this.#drained !== undefined) return;
-      this.#receiver.writeLog("noCredit", { credit: this.window });
+      const { waiting, usable, endpoint } = this.#receiver;
+      if (waiting === 0 || this.#drained !== undefined) return;
+      if (usable && this.left === 0) this.#receiver.writeLog("noCredit", { credit: this.window });
+      if (endpoint?.state === "attachSent") this.#receiver.writeLog("receiveWaits", {});
     }, WARNING_DELAY_MS);
   }
 }

@@ -66,6 +66,33 @@ test("log: a send whose link is not attached in 10 s is told", async () => {
   connection.destroy(new Error("over"));
 });
 
+test("log: whoever waits for messages of a link that is not attached in 10 s is told", async () => {
+  for (
+    const wait of [
+      (receiver: Receiver) => receiver.receive(),
+      (receiver: Receiver) => receiver.serve(() => {}),
+      (receiver: Receiver) => receiver[Symbol.asyncIterator]().next(),
+    ]
+  ) {
+    const time = new VirtualTime();
+    const entries: LogEntry[] = [];
+    // The server never answers.
+    const server = acceptor({ onSender: () => new Promise(() => {}), environment: time });
+    const connection = linkUp(server, { environment: time, log: (entry) => entries.push(entry) });
+    Promise.resolve(wait(connection.receiver("orders"))).catch(() => {});
+    await time.pass(60_000);
+    assertEquals(told(entries), [[
+      "warning",
+      "receive-waits",
+      "orders",
+      'Cannot receive messages of "orders" at H yet: they wait for the peer to accept the link. A signal bounds the wait',
+    ]]);
+    connection.destroy(new Error("over"));
+    await time.pass(0);
+    assertEquals(time.pending, 0);
+  }
+});
+
 test("log: a send to a receiver that takes one now and then is not told", async () => {
   const time = new VirtualTime();
   const entries: LogEntry[] = [];
