@@ -117,7 +117,7 @@ export async function attempt(
   const dialled = Promise.resolve((trace?.dialling?.(dial, options.log) ?? dial)(remote.url, settings));
   const channel = await abortable(dialled, signal).catch((error) => {
     // A dial of the program may not know of the signal: its channel may come when nobody waits for it.
-    dialled.then((late) => late.close(), ignore);
+    dialled.then((late) => late.close()).catch(ignore);
     throw error;
   });
   if (!isChannel(channel)) throw new TypeError(`Cannot connect: "dial" gave ${describeKind(channel)}, not a Channel`);

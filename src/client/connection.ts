@@ -57,6 +57,7 @@ export class Connection extends LastingConnection {
   #requester: Requester | undefined;
   #kept: KeptSenders | undefined;
   #coordinator: TransactionController | undefined;
+
   /**
    * Attaches a sender, usable at once: messages wait until the peer has attached the link and grants credit.
    *

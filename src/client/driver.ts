@@ -18,7 +18,7 @@ import { Deferred } from "../base/wait.ts";
 const MIN_BUFFERED_BYTES = 262_144;
 
 // Unsent answers, as a multiple of the bound, at which a peer that does not read is dropped; honest peers stay far below.
-const MAX_PENDING = 4;
+const MAX_UNREAD = 4;
 
 // A flush waits for this many microtasks without new work: a `for await` loop over arrived deliveries settles one every few
 // microtasks, and all these settlements are to leave in one message.
@@ -151,7 +151,7 @@ export class Driver {
     this.#depth++;
     this.#dispatch(endpoint.receive(bytes, this.#environment.now()));
     this.#depth--;
-    if (this.#congested && endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes) this.destroy(unread());
+    if (this.#congested && endpoint.pendingBytes > MAX_UNREAD * this.#maxBufferedBytes) this.destroy(unread());
     // Until SASL is over the program has nothing to add to what a client answers.
     if (authenticating) this.flush();
     else this.wake();
