@@ -283,8 +283,14 @@ function lostChannel(error?: Error): ChannelClose {
 /** The system's reason in short: the error's code, or its message. */
 export function reasonOf(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  if (typeof code === "string" && code !== "") return code;
-  return typeof message === "string" && message !== "" ? message : "runtime does not tell why";
+  const reason = typeof code === "string" && code !== ""
+    ? code
+    : typeof message === "string" && message !== ""
+    ? message
+    : "runtime does not tell why";
+  // With TLS 1.3 this comes only after the handshake.
+  const refused = /alert.*certificate/i.test(`${reason} ${message}`);
+  return refused ? `${reason}; the peer wants a certificate that it knows, see tls.cert and tls.key` : reason;
 }
 
 // Not a Buffer: subarrays of one cost more, and decoded values should not be Buffers.

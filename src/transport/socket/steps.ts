@@ -115,6 +115,10 @@ function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: s
   if (/WRONG_VERSION|wrong version|InvalidContentType|packet length too long|http request/i.test(text)) {
     return ["; the port speaks no TLS, connect by ws: or amqp: if that is meant", false];
   }
+  // What a server with TLS 1.2 says of a missing certificate, among others.
+  if (/handshake.?failure/i.test(text)) {
+    return ["; if the server wants a certificate, see tls.cert and tls.key", false];
+  }
   if (text === "" || /ECONNRESET|UnexpectedEof|unexpected end|eof|disconnected before/i.test(text)) {
     return ["; does this port speak TLS? ws: and amqp: do without", true];
   }

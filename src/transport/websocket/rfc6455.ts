@@ -293,7 +293,8 @@ export class WebSocketEndpoint {
     if (this.#state === "closed") return events;
     if (this.#state !== "ending") {
       const state = this.#state === "connecting" ? "during the handshake" : "without a close frame";
-      this.#report(this.#broken("connection-lost", `connection ended ${state}`, cause), events);
+      const reason = cause instanceof Error ? `: ${cause.message}` : "";
+      this.#report(this.#broken("connection-lost", `connection ended ${state}${reason}`, cause), events);
     }
     this.#move("ended");
     return events;

@@ -76,6 +76,15 @@ test("tls: wss speaks HTTP/1.1 by ALPN, and shows its certificate where it is as
   assertEquals(seen, ["http/1.1", "alice"]);
 });
 
+test("tls: who gives no certificate where one is wanted is told of it", async () => {
+  for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+    const settings = { ...keyPair("server"), ca, requestCert: true, rejectUnauthorized: true, maxVersion };
+    await using server = await bareServer(echo, settings);
+    const error = await failure(`wss://localhost:${server.port}`, { tls: { ca } });
+    assertStringIncludes(error.message, "see tls.cert and tls.key");
+  }
+});
+
 test("tls: certificates and keys that are none are a mistake, and stay out of the error", async () => {
   await using server = await bareServer(echo, keyPair("server"));
   const { cert, key } = keyPair("client");
