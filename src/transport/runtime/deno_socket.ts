@@ -52,8 +52,12 @@ export function connectDeno(hostname: string, port: number): Socket | undefined 
   const deno = denoSince29();
   if (deno === undefined) return undefined;
   const connecting = new AbortController();
-  const socket = new DenoSocket(() => connecting.abort());
-  deno.connect({ hostname, port, signal: connecting.signal }).then(
+  let ended = false;
+  const socket = new DenoSocket(() => {
+    // Deno 2.9 never closes a connection that is called off when it was just made, so its promise gets a turn before.
+    if (!ended) setTimeout(() => connecting.abort());
+  });
+  deno.connect({ hostname, port, signal: connecting.signal }).finally(() => ended = true).then(
     (conn) => socket.open(conn),
     (error) => socket.break(named(error)),
   );
