@@ -67,7 +67,7 @@ test("transport: the host of an amqp: URL is written as that of a ws: URL, wheth
     assertEquals(readUrl(`amqp://${host}`).hostname, normal, host);
     assertEquals(normal === host, plain.includes(host) || ["a.", "xn--bcher-kva.example"].includes(host), host);
   }
-  for (const host of ["256.1.1.1", "1.2.3.4.5", "xn--a", "a.1"]) {
+  for (const host of ["256.1.1.1", "1.2.3.4.5", "a.1"]) {
     assertThrows(() => readUrl(`amqp://${host}`), TypeError);
   }
 });
