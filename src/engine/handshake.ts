@@ -112,7 +112,8 @@ export abstract class Handshake {
 
   #why(id: number, major: number): string {
     if (major === 0) return ", it speaks AMQP 0-9-1 and not 1.0";
-    return !this.client ? "" : id === 0 ? ", give auth: null" : id === 3 ? ", give auth" : "";
+    // What a client may do about each protocol id [transport 2.2].
+    return this.client && [", give auth: null", "", ', it asks for TLS, "amqps:" is meant', ", give auth"][id] || "";
   }
 
   #traceFrame(direction: "in" | "out", body: SaslFrameBody): void {

@@ -76,13 +76,13 @@ test("WSB-19: a server answers the TLS header with one that it supports, and we 
   }
 });
 
-test("FRM-4: the client's error carries the header that came instead", () => {
-  for (const id of [2, 3] as const) {
+test("FRM-4: the client's error carries the header that came instead, and what to give", () => {
+  for (const [id, remedy] of [[2, 'it asks for TLS, "amqps:" is meant'], [3, "give auth"]] as const) {
     const script = new Script({ role: "client" });
     script.endpoint.open();
     script.header(id);
     const { error } = script.one("closed");
-    checkError(error, { condition: condition.framingError, scope: "connection", text: `AMQP ${id} 1 0 0` });
+    checkError(error, { condition: condition.framingError, scope: "connection", text: `AMQP ${id} 1 0 0, ${remedy}` });
     assert(script.endpoint.finished);
   }
   const script = new Script({ role: "client" });
