@@ -17,7 +17,7 @@ interface Write {
 // Node's default.
 const HIGH_WATER_BYTES = 65_536;
 
-/** Reads while it is not paused, writes one piece after the other, and closes when both halves have ended. */
+/** Reads one piece ahead of what it tells, writes one after the other, and closes when both halves have ended. */
 export abstract class PromisedSocket implements Socket {
   writableLength = 0;
   destroyed = false;
@@ -25,10 +25,15 @@ export abstract class PromisedSocket implements Socket {
   readonly #listeners: Record<string, Set<Listener> | undefined> = {};
   readonly #writes: Fifo<Write> = new Fifo();
   readonly #unshifted: Uint8Array[] = [];
+  // The piece that was read and is not told yet.
+  #ahead: Uint8Array | undefined;
   #paused = true;
+  #beginning = false;
   #reading = false;
   #writing = false;
   #ending = false;
+  // The peer's half has ended, which may still have to be told.
+  #sawEnd = false;
   #readEnded = false;
   #writeEnded = false;
 
@@ -65,11 +70,12 @@ export abstract class PromisedSocket implements Socket {
 
   pause(): void {
     this.#paused = true;
+    this.#begin();
   }
 
   resume(): void {
     this.#paused = false;
-    if (!this.#reading) this.#receive();
+    this.#begin();
   }
 
   unshift(bytes: Uint8Array): void {
@@ -84,31 +90,57 @@ export abstract class PromisedSocket implements Socket {
     this.#listeners[event]?.delete(listener as Listener);
   }
 
-  async #receive(): Promise<void> {
+  async #begin(): Promise<void> {
+    if (this.#beginning) return;
+    this.#beginning = true;
+    // Whoever resumes, perhaps in a constructor, goes on before anything is told.
+    await undefined;
+    this.#beginning = false;
+    this.#tellAll();
+    if (!this.#reading) await this.#readAll();
+  }
+
+  // Reads one piece ahead while the socket is paused, as only a read tells that the peer has gone.
+  async #readAll(): Promise<void> {
     this.#reading = true;
     try {
-      // Whoever resumes, perhaps in a constructor, goes on before anything is told.
-      await undefined;
-      while (!this.#paused && !this.destroyed && !this.#readEnded) {
-        let bytes = this.#unshifted.shift();
-        try {
-          bytes ??= await this.read();
-        } catch (error) {
-          this.break(error as Error);
-        }
-        if (this.destroyed) return;
-        // Bytes that arrived while the socket was paused are kept for `resume`.
-        if (this.#paused && bytes !== undefined) this.#unshifted.push(bytes);
-        else if (bytes !== undefined) this.emit("data", bytes);
-        else {
-          this.#readEnded = true;
-          this.emit("end");
-          this.#finish();
-        }
+      while (!this.destroyed && this.#ahead === undefined && !this.#sawEnd) {
+        await this.#readAhead();
+        this.#tellAll();
       }
     } finally {
       this.#reading = false;
     }
+  }
+
+  async #readAhead(): Promise<void> {
+    try {
+      this.#ahead = await this.read();
+      this.#sawEnd = this.#ahead === undefined;
+    } catch (error) {
+      this.break(error as Error);
+    }
+  }
+
+  #tellAll(): void {
+    while (!this.#paused && !this.destroyed && !this.#readEnded) {
+      const bytes = this.#next();
+      if (bytes !== undefined) this.emit("data", bytes);
+      else if (!this.#sawEnd) return;
+      else {
+        this.#readEnded = true;
+        this.emit("end");
+        this.#finish();
+      }
+    }
+  }
+
+  #next(): Uint8Array | undefined {
+    const bytes = this.#unshifted.shift();
+    if (bytes !== undefined) return bytes;
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    return ahead;
   }
 
   async #transmit(): Promise<void> {

@@ -64,6 +64,10 @@ test("promised socket: it reads while it is not paused, and keeps what comes the
   socket.resume();
   assertEquals(socket.log, [], "whoever resumes goes on first");
   assertEquals(await socket.happened(), "data 1, data 2, data 3, read");
+  socket.pause();
+  socket.unshift(bytes(4));
+  socket.resume();
+  assertEquals(await socket.happened(), "data 4", "it does not wait for the read that is under way");
   socket.reads[0]!.resolve(undefined);
   assertEquals(await socket.happened(), "end");
 });
@@ -103,4 +107,19 @@ test("promised socket: what fails is told once, whichever way it went, and nothi
     socket.resume();
     assertEquals(await socket.happened(), "");
   }
+});
+
+test("promised socket: while it is paused it tells of no bytes and no end, but of a failure", async () => {
+  const [ended, failed] = [new HandSocket(), new HandSocket()];
+  for (const socket of [ended, failed]) {
+    socket.pause();
+    assertEquals(await socket.happened(), "read");
+  }
+  ended.reads[0]!.resolve(undefined);
+  assertEquals(await ended.happened(), "");
+  ended.resume();
+  ended.resume();
+  assertEquals(await ended.happened(), "end");
+  failed.reads[0]!.reject(new Error("reset"));
+  assertEquals(await failed.happened(), "error reset, drop, close");
 });
