@@ -7,7 +7,7 @@ import { systemEnvironment } from "../../src/base/environment.ts";
 import { test } from "../harness.ts";
 
 /** A driver whose engine answers every byte by itself. */
-function driven() {
+function driven(authenticating = false) {
   let pending: number[] = [];
   const sent: number[][] = [];
   // Called for an event each of the next bytes that arrive.
@@ -36,6 +36,7 @@ function driven() {
     nextTimeout: () => undefined,
     pendingBytes: 0,
     finished: false,
+    authenticating,
   } as unknown as ConnectionEndpoint;
   const clock = { now: 1_000 };
   const environment = { ...systemEnvironment, now: () => clock.now };
@@ -122,6 +123,15 @@ test("what the peer can go on with leaves at once behind much of its own, but no
   await turn();
   await turn();
   assertEquals(sent.length, 1);
+});
+
+test("until SASL is over a client answers at once", async () => {
+  const { sent, receive } = driven(true);
+  receive(1);
+  receive(2);
+  assertEquals(sent, [[1], [2]]);
+  await turn();
+  assertEquals(sent.length, 2);
 });
 
 test("flushes in microtasks alone leave timers and sockets their turn", async () => {
