@@ -22,6 +22,11 @@ export function isWellFormed(text: string): boolean {
   return (text as Partial<string>).isWellFormed?.call(text) ?? !/\p{Surrogate}/u.test(text);
 }
 
+/** A text with U+FFFD for each lone surrogate, which no encoder takes. */
+export function toWellFormed(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
 // Not the one of @std/encoding: a client loads this file first, and that one adds 600 bytes (gzip) of alphabets for one line.
 /** Bytes as lower-case hex digits. */
 export function hex(bytes: Uint8Array): string {

@@ -5,6 +5,7 @@
  */
 
 import { AmqpError } from "../base/errors.ts";
+import { toWellFormed } from "../base/text.ts";
 import { decodeAs, encodeAs, readDescriptor, readRecord } from "../codec/composite.ts";
 import { definitions, sections } from "../codec/definitions.ts";
 import { messageReader, sectionsInOrder } from "../codec/generous.ts";
@@ -270,7 +271,7 @@ const MAX_DESCRIPTION_LENGTH = 500;
  */
 export function encodeError({ condition, description, info }: ErrorFields): Uint8Array | undefined {
   // A text cut in the middle of a surrogate pair cannot be encoded.
-  const text = description?.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed();
+  const text = description && toWellFormed(description.slice(0, MAX_DESCRIPTION_LENGTH));
   let fields: ErrorFields | undefined = {
     condition,
     ...(text !== undefined && { description: text }),

@@ -8,6 +8,7 @@ import * as condition from "../base/condition.ts";
 import type { Environment } from "../base/environment.ts";
 import { AmqpError, type ErrorScope, OutcomeError, TransportError } from "../base/errors.ts";
 import { checkOptions, type OptionKinds, WAIT_KINDS } from "../base/options.ts";
+import type { ErrorFields } from "../codec/types.ts";
 import { abortable, Deferred, type WaitOptions, within } from "../base/wait.ts";
 
 /** The default of {@linkcode CloseOptions.timeoutMs}, in milliseconds. */
@@ -23,7 +24,7 @@ export interface CloseOptions extends WaitOptions {
    */
   timeoutMs?: number | undefined;
   /** The error to send to the peer. Default: none, an orderly close. */
-  error?: AmqpError | undefined;
+  error?: AmqpError | ErrorFields | undefined;
 }
 
 /** What a close needs of what is closed. */

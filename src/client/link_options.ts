@@ -7,6 +7,7 @@
 import { type Environment, randomName } from "../base/environment.ts";
 import { type CodecLimits, MAX_DEPTH, MAX_ELEMENTS } from "../codec/limits.ts";
 import type { Coordinator, Fields, ReceiverSettleMode, SenderSettleMode, Source, Target } from "../codec/types.ts";
+import { definitions } from "../codec/definitions.ts";
 import { quote } from "../base/text.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { SessionOptions } from "../engine/session.ts";
@@ -96,6 +97,8 @@ export function checkedOptions<T extends LinkSettings>(
   checkOptions(doing, given, role === "sender" ? senderKinds() : receiverKinds());
   const merged = isObject ? address : { ...options, address } as T;
   const { dynamic, source, target } = merged;
+  checkTerminus(doing, "source", source);
+  checkTerminus(doing, isCoordinator(target) ? "coordinator" : "target", target);
   const node: Partial<Source> = (role === "receiver" ? source : isCoordinator(target) ? undefined : target) ?? {};
   // A sender without a fixed target has no `address` key; null is explicit.
   const free = merged.address === null || role === "sender" && !("address" in merged);
@@ -112,6 +115,13 @@ export function checkedOptions<T extends LinkSettings>(
   function refuse(state: string): never {
     throw new TypeError(`Cannot ${doing}: ${state}`);
   }
+}
+
+// A field that does not exist would be dropped in silence when the terminus is encoded.
+function checkTerminus(doing: string, kind: "source" | "target" | "coordinator", terminus: object | undefined): void {
+  const kinds: Record<string, string> = { kind: "" };
+  for (const field in definitions[kind].fields) kinds[field] = "";
+  checkOptions(doing, terminus, kinds, kind === "source" ? "source." : "target.");
 }
 
 export const OUTCOMES: string[] = [

@@ -249,5 +249,5 @@ export function rejection(error: AmqpError | ErrorFields | undefined): Rejected 
   if (error !== undefined && typeof error?.condition !== "string") {
     throw new TypeError(`Cannot reject delivery: error is ${describeKind(error)}, give { condition, description }`);
   }
-  return { kind: "rejected", error: error instanceof AmqpError ? toErrorFields(error) : error };
+  return { kind: "rejected", error: error && toErrorFields(error) };
 }

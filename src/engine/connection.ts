@@ -13,7 +13,7 @@ import { withDefaults } from "../codec/composite.ts";
 import { kept } from "../codec/fast_path.ts";
 import { type Frame, FrameDecoder, protocolHeader } from "../codec/frame.ts";
 import { DEFAULT_MAX_FRAME_SIZE, MIN_MAX_FRAME_SIZE } from "../codec/limits.ts";
-import type { Attach, Begin, Close, Open, Performative, SaslFrameBody } from "../codec/types.ts";
+import type { Attach, Begin, Close, ErrorFields, Open, Performative, SaslFrameBody } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import { Costs } from "./budgets.ts";
 import { Channels } from "./channels.ts";
@@ -159,11 +159,11 @@ export class ConnectionEndpoint implements SessionEndpointConnection {
   }
 
   /** Closes in order, after the dispositions that wait. Does nothing if the connection is closing already. */
-  close(error?: AmqpError): void {
+  close(error?: AmqpError | ErrorFields): void {
     const next = connectionTransitions[this.state].sendClose;
     if (next === undefined) {
       // Nothing was opened that a close could end.
-      if (!this.closing) this.#finish(error);
+      if (!this.closing) this.#finish(error instanceof AmqpError ? error : undefined);
       return;
     }
     this.#channels.flush(true);

@@ -5,7 +5,7 @@
  */
 
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
-import { printable } from "../base/text.ts";
+import { printable, toWellFormed } from "../base/text.ts";
 import { unreadOf } from "../codec/composite.ts";
 import type { Attach, Coordinator, ErrorFields, Performative, Source, Target, UnknownState } from "../codec/types.ts";
 
@@ -39,11 +39,13 @@ export class Fault extends Error {
 const MAX_DESCRIPTION_LENGTH = 200;
 
 /** The `error` field of close, end, detach and rejected. */
-export function toErrorFields(error: AmqpError): ErrorFields {
+export function toErrorFields(error: AmqpError | ErrorFields): ErrorFields {
+  // Of this copy of the package or another: only an error has a message.
+  if (!("message" in error)) return error;
   const fields: ErrorFields = {
     condition: error.condition,
     // A string that is cut inside a surrogate pair cannot be encoded.
-    description: error.message.slice(0, MAX_DESCRIPTION_LENGTH).toWellFormed(),
+    description: toWellFormed(error.message.slice(0, MAX_DESCRIPTION_LENGTH)),
   };
   if (error.info !== undefined) fields.info = error.info as ErrorFields["info"];
   return fields;

@@ -14,6 +14,7 @@ import type {
   Coordinator,
   DeliveryState,
   Detach,
+  ErrorFields,
   Fields,
   Flow,
   Performative,
@@ -223,7 +224,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
    *
    * Unsettled deliveries of a suspended link live on.
    */
-  detach(options: { closed: boolean; error?: AmqpError }): void {
+  detach(options: { closed: boolean; error?: AmqpError | ErrorFields }): void {
     if (this.state === "attachReceived") this.#answerWithoutTerminus();
     if (this.state !== "attached" && this.state !== "attachSent") return;
     this.#closing = options.closed;
@@ -357,7 +358,7 @@ export abstract class LinkEndpoint implements FrameEndpoint {
     }
   }
 
-  #sendDetach(error?: AmqpError): void {
+  #sendDetach(error?: AmqpError | ErrorFields): void {
     const detach: Detach = { kind: "detach", handle: this.handle };
     if (this.#closing) detach.closed = true;
     if (error !== undefined) {

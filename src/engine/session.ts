@@ -219,7 +219,7 @@ export class SessionEndpoint implements FrameEndpoint, SenderSession, ReceiverSe
   }
 
   /** Ends the session, with an error or without. Does nothing when it has ended already. */
-  end(error?: AmqpError): void {
+  end(error?: AmqpError | End["error"]): void {
     if (!this.#writable) return;
     const next = this.#next("sendEnd");
     this.write({ kind: "end", error: error && toErrorFields(error) }, this);

@@ -266,3 +266,26 @@ test("SASL-2: a peer without SASL, and one that asks for it, are answered with t
   const anonymously = { reconnect: false, auth: null } as const;
   await assertRejects(() => connect(asking.channel, anonymously), AmqpError, "AMQP 3 1 0 0, give auth");
 });
+
+test("ERR-1: a close tells the error that it is given, as an AmqpError or as its fields, of any copy of the package", async () => {
+  const peer = new ScriptedPeer({ ignore: ["empty", "flow"] });
+  const told = (condition: string) => ({ error: { condition, description: "over" } });
+  peer.expectOpening();
+  peer.expect("begin").respond();
+  for (const condition of ["shop:one", "shop:two"]) {
+    peer.expect("attach").respond();
+    peer.expect("detach", told(condition)).respond();
+  }
+  peer.expect("end", told("shop:three")).respond();
+  peer.expect("close", told("shop:four")).respond();
+  const connection = await connect(peer.channel);
+  const session = connection.session();
+  const fields = (condition: string) => ({ condition, description: "over" });
+  await session.sender("a").close({ error: fields("shop:one") });
+  // As an instance of another copy's class.
+  const { condition, description: message } = fields("shop:two");
+  await session.receiver("b").close({ error: { condition, message } as unknown as AmqpError });
+  await session.close({ error: new AmqpError("shop:three", "over") });
+  await connection.close({ error: fields("shop:four") });
+  await peer.done();
+});

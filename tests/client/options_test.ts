@@ -194,6 +194,15 @@ test("addresses: what is no address, or none at all, is refused where it is give
   assertEquals(await attach(receiver, "orders", { dynamic: true }), `Cannot attach receiver: ${named}`);
   assertEquals(await attach(sender, "orders", { target: { dynamic: true } }), `Cannot attach sender: ${named}`);
   receiver("orders", { source: { address: "orders" } });
+  assertEquals(
+    await attach(receiver, "orders", { source: { filters: {} } }),
+    'Cannot attach receiver: there is no option "source.filters", "filter" is meant',
+  );
+  assertEquals(
+    await attach(sender, "orders", { target: { ttl: 5 } }),
+    'Cannot attach sender: there is no option "target.ttl", but kind, address, durable, expiryPolicy, timeout, dynamic, ' +
+      "dynamicNodeProperties, capabilities",
+  );
   // Without a fixed target, or for a dynamic node, there is no address.
   assertThrows(() => receiver({}), TypeError);
   for (const options of [{}, { address: null }, { dynamic: true }]) sender(options);
