@@ -15,7 +15,7 @@ import { Reader } from "../codec/reader.ts";
 import type { Attach, Composite, Coordinator, DeliveryState, Role, Source, Target } from "../codec/types.ts";
 import { Writer } from "../codec/writer.ts";
 import type { AttachOptions } from "../engine/link.ts";
-import { type TagKey, tagKey } from "../engine/deliveries.ts";
+import { type TagKey, tagKey } from "../engine/tags.ts";
 import { listUnsettled, type UnsettledList } from "../recovery/resumption.ts";
 import type { LinkResumed, RecoveringLink, ResumeOptions, UnsettledDelivery } from "./recovery.ts";
 

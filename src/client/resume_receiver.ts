@@ -6,7 +6,8 @@
 
 import { Deferred } from "../base/wait.ts";
 import type { Attach, DeliveryState } from "../codec/types.ts";
-import { IncomingDelivery, type ReceivingLink, tagKey } from "../engine/deliveries.ts";
+import { IncomingDelivery, type ReceivingLink } from "../engine/deliveries.ts";
+import { tagKey } from "../engine/tags.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { ReceiverEndpoint } from "../engine/receiver.ts";
 import { SuspendedDeliveries, unsettledOf } from "../engine/suspended.ts";

@@ -7,7 +7,7 @@
 import { AmqpError } from "../base/errors.ts";
 import * as condition from "../base/condition.ts";
 import type { Attach, DeliveryState } from "../codec/types.ts";
-import { tagKey } from "../engine/deliveries.ts";
+import { tagKey } from "../engine/tags.ts";
 import type { AttachOptions } from "../engine/link.ts";
 import type { OutgoingDelivery, OutgoingLink } from "../engine/outgoing.ts";
 import type { SenderEndpoint } from "../engine/sender.ts";

@@ -1,5 +1,5 @@
 /**
- * Incoming deliveries, and delivery tags.
+ * Incoming deliveries.
  *
  * @module
  */
@@ -8,9 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import type { DeliveryState, ReceiverSettleMode } from "../codec/types.ts";
 import type { LinkState } from "./states.ts";
-
-/** Longest delivery tag [transport 2.8.7]. */
-export const MAX_DELIVERY_TAG_BYTES = 32;
+import { type TagKey, tagOf } from "./tags.ts";
 
 export interface ReceivingLink {
   readonly name: string;
@@ -119,18 +117,4 @@ export class IncomingDelivery {
   handleDisposition(state: DeliveryState | undefined, settled: boolean): void {
     this.link.handleDisposition(this, state, settled);
   }
-}
-
-export type TagKey = number | string;
-
-/** Makes a map key of a delivery tag: a number of four bytes, as counters make them, else a string of one character a byte. */
-export function tagKey(tag: Uint8Array): TagKey {
-  if (tag.length === 4) return tag[0]! << 24 | tag[1]! << 16 | tag[2]! << 8 | tag[3]!;
-  // At once: built by appending, a string of more than a dozen characters stays a chain of its parts, 32 bytes for each.
-  return String.fromCharCode.apply(undefined, tag as unknown as number[]);
-}
-
-export function tagOf(key: TagKey): Uint8Array {
-  if (typeof key === "number") return Uint8Array.of(key >>> 24, key >>> 16, key >>> 8, key);
-  return Uint8Array.from(key, (unit) => unit.charCodeAt(0));
 }

@@ -10,7 +10,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { isBytes } from "../base/kinds.ts";
 import type { DeliveryState } from "../codec/types.ts";
-import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./deliveries.ts";
+import { keyOfTag, MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey, tagOf } from "./tags.ts";
 
 // Bytes that are read from a source at a time: a frame of them fits the flush with what stands before it.
 const READ_BYTES = 64_512;
@@ -120,7 +120,7 @@ export class OutgoingDelivery {
   /** The delivery tag, 1 to 32 bytes; made on access. */
   get tag(): Uint8Array {
     const tag = this.link.number(this);
-    return typeof tag === "number" ? writeTag(new Uint8Array(4), tag) : tag;
+    return typeof tag === "number" ? tagOf(tag) : tag;
   }
 
   /** Whether no more of the message follows `payload`. */
@@ -374,7 +374,7 @@ export class OutgoingLink {
   }
 
   #freeTag({ ownTag, sentSettled }: OutgoingDelivery): void {
-    if (this.#tags !== undefined && ownTag !== undefined && !sentSettled) this.#tags.delete(keyOf(ownTag));
+    if (this.#tags !== undefined && ownTag !== undefined && !sentSettled) this.#tags.delete(keyOfTag(ownTag));
   }
 
   #holds(delivery: OutgoingDelivery): boolean {
@@ -390,7 +390,7 @@ export class OutgoingLink {
     if (this.#tags === undefined) {
       this.#tags = new Set();
       for (const { ownTag, sentSettled } of this) {
-        if (ownTag !== undefined && !sentSettled) this.#tags.add(keyOf(ownTag));
+        if (ownTag !== undefined && !sentSettled) this.#tags.add(keyOfTag(ownTag));
       }
     }
     const key = tagKey(tag);
@@ -399,16 +399,4 @@ export class OutgoingLink {
     }
     this.#tags.add(key);
   }
-}
-
-export function writeTag(tag: Uint8Array, number: number): Uint8Array {
-  tag[0] = number >>> 24;
-  tag[1] = number >>> 16;
-  tag[2] = number >>> 8;
-  tag[3] = number;
-  return tag;
-}
-
-function keyOf(tag: number | Uint8Array): TagKey {
-  return typeof tag === "number" ? tag | 0 : tagKey(tag);
 }

@@ -6,7 +6,8 @@
 
 import { difference } from "../base/collections.ts";
 import type { Attach, DeliveryState } from "../codec/types.ts";
-import { type IncomingDelivery, type TagKey, tagKey } from "./deliveries.ts";
+import type { IncomingDelivery } from "./deliveries.ts";
+import { type TagKey, tagKey } from "./tags.ts";
 import type { IncomingTransfers } from "./incoming_transfers.ts";
 import type { ReceiverEndpoint, Suspended } from "./receiver.ts";
 

@@ -11,7 +11,8 @@ import type { DeliveryState, Received, Transfer } from "../../src/codec/types.ts
 import { sectionEnds } from "../../src/codec/primitives.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { accept } from "../../src/engine/accept.ts";
-import { type IncomingDelivery, tagKey } from "../../src/engine/deliveries.ts";
+import type { IncomingDelivery } from "../../src/engine/deliveries.ts";
+import { tagKey } from "../../src/engine/tags.ts";
 import type { EngineEvent } from "../../src/engine/events.ts";
 import type { OutgoingDelivery, SenderState } from "../../src/engine/outgoing.ts";
 import type { ReceiverEndpoint } from "../../src/engine/receiver.ts";

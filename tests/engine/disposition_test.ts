@@ -2,7 +2,8 @@ import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/asse
 import { AmqpError, condition } from "../../src/base/errors.ts";
 import type { DeliveryState, Disposition, Fields } from "../../src/codec/types.ts";
 import type { LinkOptions } from "../../src/engine/link.ts";
-import { type IncomingDelivery, tagKey, tagOf } from "../../src/engine/deliveries.ts";
+import type { IncomingDelivery } from "../../src/engine/deliveries.ts";
+import { tagKey, tagOf } from "../../src/engine/tags.ts";
 import { DeliveriesById } from "../../src/engine/settlement.ts";
 import { add, difference } from "../../src/base/collections.ts";
 import { random, seed, test } from "../harness.ts";
