@@ -14,6 +14,7 @@ const CASES: Readonly<Record<string, number>> = {
   client: 30,
   broker: 20,
   acceptor: 20,
+  messages: 12,
 };
 
 // All cases on one runtime, some on the others, which run the same code.

@@ -35,6 +35,7 @@ import {
   saslResponse,
   sendOn,
 } from "../engine/endpoint.ts";
+import { fuzzMessages } from "./message_target.ts";
 import { fuzzAcceptor, fuzzBroker, fuzzClient } from "./whole_targets.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
@@ -53,6 +54,7 @@ export const targets: Readonly<Record<string, Target>> = {
   challenge: fuzzChallenge,
   client: fuzzClient,
   broker: fuzzBroker,
+  messages: fuzzMessages,
   acceptor: fuzzAcceptor,
 };
 
