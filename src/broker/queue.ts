@@ -190,12 +190,12 @@ export class Queue implements Sink, Waitlist, Waiter, DispatchQueue {
     this.#count(message);
     return {
       commit: () => {
-        if (this.#closed) return;
+        // What a queue deleted meanwhile holds no more is to count no more, either.
+        if (this.#closed) return this.#discount(message);
         this.#enqueueWhenDue(message);
         this.#dispatcher.run();
       },
       rollback: () => {
-        if (this.#closed) return;
         this.#discount(message);
         this.#noteUnused();
       },

@@ -33,6 +33,23 @@ test("TXN-2, TXN-3, TXN-5: what is sent in a transaction appears with its commit
   assertEquals(numbers(await take(listener, 1)), [2]);
 });
 
+test("TXN-5: what a transaction held at a queue deleted meanwhile counts in the broker no more once it ends", async () => {
+  await using at = setUp();
+  const { producer, broker } = at;
+  for (const commits of [false, true]) {
+    const relay = producer.sender({});
+    await producer.sender("orders").send({ body: 0n });
+    const tx = await producer.transaction();
+    await tx.send(relay, { properties: { to: "orders" }, body: 1n });
+    await relay.close();
+    assertEquals(broker.messages, 2);
+    assertEquals(broker.delete("orders"), true);
+    if (commits) await tx.commit();
+    else await tx.rollback();
+    assertEquals([broker.messages, broker.bytes], [0, 0]);
+  }
+});
+
 test("TXN-6: outcomes take effect with the commit, and a rollback hands the messages back as delivered before", async () => {
   await using at = setUp();
   const { producer, consumer, broker } = at;
