@@ -74,7 +74,8 @@ export async function fuzzMessages(random: Random): Promise<void> {
   await time.advance(200_000);
   await closing;
   await Promise.allSettled([...sends, ...serving]);
-  for (const { address } of broker.queues()) broker.purge(address);
+  // Messages of the first ones may expire only now, and become dead letters.
+  for (let rounds = 0; rounds < 3; rounds++) for (const { address } of broker.queues()) broker.purge(address);
   broker.delete("topic/t");
   assertEquals([broker.messages, broker.bytes], [0, 0], "the broker counts what it does not hold");
   await broker.close();
