@@ -229,7 +229,7 @@ export const rules: readonly Mutation[] = [
   {
     rule: "ATK-18: a peer that does not read its answers is dropped",
     file: "src/client/driver.ts",
-    from: "endpoint.pendingBytes > MAX_PENDING * this.#maxBufferedBytes",
+    from: "endpoint.pendingBytes > MAX_UNREAD * this.#maxBufferedBytes",
     to: "false",
     tests: ["tests/client/driver_test.ts", "tests/client/fault_test.ts"],
   },
