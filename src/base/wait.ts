@@ -51,8 +51,8 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 let aborts: WeakMap<AbortSignal, Set<() => void>> | undefined;
 
 /**
- * Calls `call` when `signal` is aborted; returns a function that cancels that. All calls share one listener: a signal scans its
- * listeners at each addition and removal, so that thousands of waits on one signal would take minutes.
+ * Calls `call` when `signal` is aborted, or soon if it is; returns a function that cancels that. All calls share one listener: a
+ * signal scans its listeners at each addition and removal, so that thousands of waits on one signal would take minutes.
  */
 export function onAbort(signal: AbortSignal, call: () => void): () => void {
   const known = aborts ??= new WeakMap();
@@ -60,6 +60,8 @@ export function onAbort(signal: AbortSignal, call: () => void): () => void {
   if (calls === undefined) {
     known.set(signal, calls = new Set());
     signal.addEventListener("abort", runAll);
+    // A signal that was aborted while the caller waited for something else tells nobody any more.
+    if (signal.aborted) Promise.resolve().then(() => runAll.call(signal));
   }
   calls.add(call);
   return () => {
@@ -68,7 +70,8 @@ export function onAbort(signal: AbortSignal, call: () => void): () => void {
 }
 
 function runAll(this: AbortSignal): void {
-  const calls = aborts!.get(this)!;
+  const calls = aborts!.get(this);
+  if (calls === undefined) return;
   aborts!.delete(this);
   this.removeEventListener("abort", runAll);
   for (const call of calls) call();

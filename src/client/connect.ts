@@ -252,6 +252,7 @@ export async function connect(
  *
  * @returns The outcome.
  * @throws {OutcomeError} If the message was not accepted.
+ * @throws {SendAbortedError} If `signal` was aborted once a part of the message had left; `sent` is true then.
  * @throws {TransportError | AmqpError} If the message could not be sent, or not in time.
  * @throws {TypeError} If an argument or option cannot be used.
  *
@@ -314,6 +315,8 @@ export async function publish(
   let moved: MessageTarget | undefined;
   const ending = new AbortController();
   let failure: Error | undefined;
+  // Whether an attempt has sent the message and lost its outcome: it may have arrived, however the last one ends.
+  let left = false;
   const failures = new Map<string, Error>();
   const ended = new Deferred<void>();
   // Held from here to the end, so that the waits on the way share one listener.
@@ -338,7 +341,13 @@ export async function publish(
         const final = error instanceof CallbackFailure ? error.cause : error;
         const decided = error instanceof OutcomeError && (error.outcome !== "lost" || options.settled);
         const delayMs = retry.next(environment.now(), randomFraction(environment), final);
-        if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final);
+        left ||= final instanceof OutcomeError
+          ? final.outcome === "lost"
+          : final instanceof SendAbortedError && final.sent;
+        if (left && signal?.aborted && !decided) {
+          throw new SendAbortedError(abortReason(signal), true, `${quote(address)} at ${url.host}`);
+        }
+        if (final instanceof SendAbortedError && !signal?.aborted) throw outOfTime(final, left);
         if (ending.signal.aborted || decided) throw final;
         moved = redirects?.moved(final instanceof OutcomeError ? final.cause : final, target, connection.host!);
         if (moved !== undefined) continue;
@@ -359,9 +368,9 @@ async function redirectsOf({ redirect }: AttemptOptions): Promise<Redirects | un
 }
 
 // The end of the time that a publish has, as the error that it documents.
-function outOfTime({ cause, sent }: SendAbortedError): unknown {
+function outOfTime({ cause }: SendAbortedError, left: boolean): unknown {
   const { message } = cause as Error;
-  return new TransportError("timeout", `${message}, it ${sent ? "has left and may arrive" : "has not left"}`, {
+  return new TransportError("timeout", `${message}, it ${left ? "has left and may arrive" : "has not left"}`, {
     cause,
   });
 }

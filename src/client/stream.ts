@@ -7,7 +7,7 @@
 import { describeKind } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
-import { abortReason, Deferred, ignore, type WaitOptions } from "../base/wait.ts";
+import { abortReason, Deferred, ignore, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import { encodeData, encodeFooter, encodeHead, type Message } from "../codec/message.ts";
 import { Writer } from "../codec/writer.ts";
 import type { OutgoingDelivery, PayloadSource } from "../engine/outgoing.ts";
@@ -72,6 +72,8 @@ export async function sendStream(
   try {
     body = piecesOf(message?.body);
     await sender.ready({ signal });
+    // In the turn that attached the link, the abort came before there was a delivery to stop.
+    throwIfAborted(signal);
     // The link may have ended in the turn that attached it, and would never report on the message.
     if (sender.over) sender.requireOpen("send");
     delivery = sender.push(source, {}, listener);

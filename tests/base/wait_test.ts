@@ -68,3 +68,17 @@ test("a controller that takes no reason, as React Native's, still tells the one 
     await assertRejects(() => abortable(Promise.resolve(), controller.signal), RangeError, "enough");
   }
 });
+
+test("API: a signal that was aborted before the wait began calls those who wait, unless they called it off", async () => {
+  const { signal, abort, listeners } = counted();
+  const called: string[] = [];
+  abort();
+  onAbort(signal, () => called.push("one"));
+  onAbort(signal, () => called.push("two"))();
+  assertEquals(called, []);
+  await undefined;
+  assertEquals([called, listeners()], [["one"], [1, 1]]);
+  onAbort(signal, () => called.push("three"))();
+  await undefined;
+  assertEquals([called, listeners()], [["one"], [2, 2]]);
+});

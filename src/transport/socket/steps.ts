@@ -90,7 +90,6 @@ function step(
     socket.on("error", broken);
     socket.on("close", ended);
     const callOff = signal && onAbort(signal, abort);
-    if (signal?.aborted) abort();
   });
 }
 
