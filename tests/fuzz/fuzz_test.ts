@@ -15,6 +15,7 @@ const CASES: Readonly<Record<string, number>> = {
   broker: 20,
   acceptor: 20,
   messages: 12,
+  cancelled: 12,
 };
 
 // All cases on one runtime, some on the others, which run the same code.

@@ -36,6 +36,7 @@ import {
   sendOn,
 } from "../engine/endpoint.ts";
 import { fuzzMessages } from "./message_target.ts";
+import { fuzzCancelled } from "./cancelled.ts";
 import { fuzzAcceptor, fuzzBroker, fuzzClient } from "./whole_targets.ts";
 import { fuzzChallenge, fuzzHead, fuzzWebSocket } from "./transport_targets.ts";
 
@@ -56,6 +57,7 @@ export const targets: Readonly<Record<string, Target>> = {
   broker: fuzzBroker,
   messages: fuzzMessages,
   acceptor: fuzzAcceptor,
+  cancelled: fuzzCancelled,
 };
 
 /** Corrupted frames in pieces are frames or AMQP errors, and never more is buffered than one frame may have. */

@@ -23,7 +23,8 @@ import { channelPair } from "../../src/transport/pair.ts";
 import type { Random } from "../harness.ts";
 import { HostilePeer, type Malice } from "./hostile_peer.ts";
 
-const PLANNED = "the program failed as planned";
+/** The message of the errors that a program throws on purpose. */
+export const PLANNED = "the program failed as planned";
 // After this everything that waits for a peer has given up.
 const LONG_MS = 900_000;
 
@@ -111,7 +112,7 @@ export async function fuzzBroker(random: Random): Promise<void> {
 }
 
 /** Promises that must end, and errors that must be typed. */
-class Watch {
+export class Watch {
   readonly #pending = new Map<object, string>();
   readonly #faults: unknown[] = [];
   readonly #time: VirtualTime;
@@ -148,6 +149,11 @@ class Watch {
     if (error instanceof RangeError && error.message.includes("is above the receiver's credit")) return;
     if (error instanceof DOMException && error.name === "AbortError") return;
     this.#faults.push(new Error(`${what} failed with an error of another kind`, { cause: error }));
+  }
+
+  /** Records a broken rule. */
+  fault(message: string): void {
+    this.#faults.push(new Error(message));
   }
 
   /** Throws the first fault. */
@@ -338,7 +344,7 @@ function maliceOf(random: Random): Malice {
 }
 
 /** What must be there without waiting for a peer. */
-async function quickly<T>(time: VirtualTime, promise: Promise<T>): Promise<T> {
+export async function quickly<T>(time: VirtualTime, promise: Promise<T>): Promise<T> {
   let isSettled = false;
   promise.then(() => isSettled = true, () => isSettled = true);
   for (let i = 0; i < 20 && !isSettled; i++) await time.advance(10);
@@ -346,11 +352,13 @@ async function quickly<T>(time: VirtualTime, promise: Promise<T>): Promise<T> {
   return await promise;
 }
 
-async function drainAll(iterable: AsyncIterable<unknown>): Promise<void> {
+/** Takes all values. */
+export async function drainAll(iterable: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of iterable);
 }
 
-async function* chunks(count: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+/** The body of a stream. */
+export async function* chunks(count: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   for (let i = 0; i < count; i++) {
     await undefined;
     yield new Uint8Array(300);

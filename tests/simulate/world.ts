@@ -14,6 +14,8 @@ import { type Random, random } from "../harness.ts";
 // Turns of the runtime that a loaded module may take to be available again.
 const REAL_TURNS = 5;
 
+type Clock = Pick<Environment, "now" | "setTimer">;
+
 interface Timer {
   readonly at: number;
   readonly order: number;
@@ -132,12 +134,12 @@ export class SimulatedNetwork {
   /** The number of cut connections. */
   cuts = 0;
 
-  readonly #time: SimulatedTime;
+  readonly #time: Clock;
   readonly #random: Random;
   readonly #open = new Set<Line>();
 
   /** Takes its faults from `random`. */
-  constructor(time: SimulatedTime, random: Random) {
+  constructor(time: Clock, random: Random) {
     this.#time = time;
     this.#random = random;
   }
