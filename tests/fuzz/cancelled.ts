@@ -22,7 +22,7 @@ import type { Message } from "../../src/codec/message.ts";
 import { browse } from "../../src/filters/mod.ts";
 import { management } from "../../src/management/management.ts";
 import { VirtualTime } from "../../src/testing/virtual_time.ts";
-import { type Channel } from "../../src/transport/channel.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import type { Random } from "../harness.ts";
 import { WatchedSignal } from "../simulate/context.ts";
