@@ -33,6 +33,13 @@ function isSpare(bytes: Uint8Array): boolean {
   return block.buffer === bytes.buffer;
 }
 
+test("blocks: a view behind the room for a transport's header gives its block back, one further in is a slab's part", () => {
+  const block = takeBlock(SIZE);
+  const view = block.subarray(BLOCK_HEAD_BYTES);
+  assertEquals([giveBlock(lend(view)), isSpare(block)], [true, true]);
+  assertEquals(giveBlock(lend(block.subarray(BLOCK_HEAD_BYTES + 1))), false);
+});
+
 test("blocks: memory that was given back is taken by who needs about as much, and by one only", () => {
   const block = takeBlock(SIZE);
   assert(block.length >= SIZE && block.length < SIZE + 4_096);
