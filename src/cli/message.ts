@@ -6,6 +6,7 @@
 
 import { decodeBase64, encodeBase64 } from "@std/encoding";
 import { isBytes, isDate } from "../base/kinds.ts";
+import { printable } from "../base/text.ts";
 import {
   type Body,
   data,
@@ -161,7 +162,9 @@ export function describe(message: DecodedMessage): string {
   for (const [section, fields] of Object.entries(sections)) {
     if (fields === undefined) continue;
     for (const [name, content] of Object.entries(toJson(fields, { exact: false }) as { [key: string]: Json })) {
-      lines.push(`${section}.${name}: ${typeof content === "string" ? content : JSON.stringify(content)}`);
+      const shown = typeof content === "string" ? content : JSON.stringify(content);
+      // A line each, whatever a name or a text has in it.
+      lines.push(printable(`${section}.${name}: ${shown}`, Infinity, /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu));
     }
   }
   return [...lines, bodyText(message), ""].join("\n");

@@ -5,6 +5,7 @@
  */
 
 import process from "node:process";
+import { printable } from "../base/text.ts";
 
 /** An input stream; destroying it ends the wait for bytes. */
 export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
@@ -25,8 +26,12 @@ export interface Terminal {
   progress(line: string | undefined): void;
 }
 
-export function terminal(): Terminal {
-  const { stdin, stdout, stderr } = process;
+/**
+ * The terminal or pipes of `streams`. On a terminal, texts cannot steer it: most come from peers. Into a pipe or file they go
+ * as they are, as bytes do everywhere.
+ */
+export function terminal(streams: Pick<NodeJS.Process, "stdin" | "stdout" | "stderr" | "env"> = process): Terminal {
+  const { stdin, stdout, stderr, env } = streams;
   let shown = false;
   let broken = false;
   // A reader that has seen enough, such as `head`, closes the output, which is no error.
@@ -51,25 +56,31 @@ export function terminal(): Terminal {
         }
       },
     },
-    env: process.env,
+    env,
     write(text) {
       erase();
       if (broken) throw new BrokenPipe();
-      if (stdout.write(text)) return Promise.resolve();
+      const shown = typeof text === "string" && stdout.isTTY ? harmless(text) : text;
+      if (stdout.write(shown)) return Promise.resolve();
       return new Promise((resolve) => stdout.once("drain", resolve).once("error", () => resolve()));
     },
     report(line) {
       erase();
-      stderr.write(`${line}\n`);
+      stderr.write(`${stderr.isTTY ? harmless(line) : line}\n`);
     },
     progress(line) {
       if (stderr.isTTY !== true) return;
       erase();
       if (line === undefined) return;
-      stderr.write(line.slice(0, (stderr.columns ?? 80) - 1));
+      stderr.write(harmless(line).slice(0, (stderr.columns ?? 80) - 1));
       shown = true;
     },
   };
+}
+
+// What moves the cursor, sets a title or the clipboard, or turns the direction of writing; line breaks and tabs are welcome.
+function harmless(text: string): string {
+  return printable(text, Infinity, /(?!\r\n|[\n\t])[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu);
 }
 
 /** The reader of the output is gone. */
