@@ -90,8 +90,8 @@ export function decide(
 ): void {
   // The peer has detached in the same flight, and has its answer.
   if (link.state !== "attachReceived") return;
-  // A passing reason: the peer may attach on the next connection.
-  if (!connection.open) return link.refuse(refusal(link.name, condition.detachForced, "the connection is closing"));
+  // The close of the connection is the answer: a refusal would tell the peer that this link cannot be had.
+  if (!connection.open) return;
   containers.takeOver(connection, link);
   const request = link.role === "sender"
     ? senderRequest(connection, link, containers)

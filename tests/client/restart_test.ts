@@ -1,6 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { Broker } from "../../src/broker/broker.ts";
 import { connect } from "../../src/client/connect.ts";
+import { preload } from "../../src/client/preload.ts";
+import { VirtualTime } from "../../src/testing/virtual_time.ts";
+import type { Channel } from "../../src/transport/channel.ts";
+import { channelPair } from "../../src/transport/pair.ts";
 import { listen, type Listener } from "../../src/transport/sockets.ts";
 import { test } from "../harness.ts";
 
@@ -38,3 +42,28 @@ for (const [scheme, transport] of [["amqp", "auto"], ["ws", "socket"], ["ws", "w
     await server.close();
   });
 }
+
+test("a link that is attached at any time of the broker's close is attached at the one that comes back", async () => {
+  await preload();
+  const environment = new VirtualTime();
+  for (let jobs = 0; jobs < 40; jobs++) {
+    const broker = new Broker({ environment });
+    const dial = (): Channel => {
+      const [near, far] = channelPair();
+      broker.accept(far);
+      return near;
+    };
+    const connection = await connect("ws://one", { environment, dial, log: null });
+    await connection.send("orders", { body: 1 });
+    broker.faults.restart({ downMs: 100 }).catch(() => {});
+    for (let i = 0; i < jobs; i++) await undefined;
+    const sends = ["orders", "others"].map((address) => connection.send(address, { body: 2 }));
+    const receiving = connection.receiver("orders").receive();
+    await environment.advance(60_000);
+    assertEquals((await Promise.all(sends)).map(({ kind }) => kind), ["accepted", "accepted"], `after ${jobs}`);
+    (await receiving).accept();
+    connection.close();
+    broker.close();
+    await environment.advance(60_000);
+  }
+});
