@@ -191,10 +191,9 @@ class Program {
           const maker = int(4) === 0 ? connection.session({ incomingWindow: 3 }) : connection;
           const recovery = pick(["resend", "fail", "resume"] as const);
           this.#senders.push(maker.sender({
-            address: "q",
+            ...int(10) === 0 ? { dynamic: true } : { address: "q" },
             name: `s${this.#links++}`,
             recovery,
-            dynamic: int(10) === 0,
             rcvSettleMode: pick(["first", "second"] as const),
             sndSettleMode: pick(["mixed", "unsettled", "settled"] as const),
           }));
