@@ -6,7 +6,6 @@
 
 import { decodeBase64, encodeBase64 } from "@std/encoding";
 import { isBytes, isDate } from "../base/kinds.ts";
-import { printable } from "../base/text.ts";
 import {
   type Body,
   data,
@@ -22,7 +21,7 @@ import {
 import { fromJson, type Json, toJson } from "../trace/json.ts";
 import type { Flags } from "./context.ts";
 import { fieldsFromText } from "./fields.ts";
-import { UsageError } from "./terminal.ts";
+import { oneLine, UsageError } from "./terminal.ts";
 
 /** The sections from `--set` and `--property`, common to all messages of a command. */
 export function sectionsOf(flags: Flags): Message {
@@ -164,7 +163,7 @@ export function describe(message: DecodedMessage): string {
     for (const [name, content] of Object.entries(toJson(fields, { exact: false }) as { [key: string]: Json })) {
       const shown = typeof content === "string" ? content : JSON.stringify(content);
       // A line each, whatever a name or a text has in it.
-      lines.push(printable(`${section}.${name}: ${shown}`, Infinity, /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu));
+      lines.push(oneLine(`${section}.${name}: ${shown}`));
     }
   }
   return [...lines, bodyText(message), ""].join("\n");

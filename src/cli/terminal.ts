@@ -5,7 +5,6 @@
  */
 
 import process from "node:process";
-import { printable } from "../base/text.ts";
 
 /** An input stream; destroying it ends the wait for bytes. */
 export type Input = AsyncIterable<Uint8Array> & { destroy(): unknown };
@@ -78,9 +77,19 @@ export function terminal(streams: Pick<NodeJS.Process, "stdin" | "stdout" | "std
   };
 }
 
-// What moves the cursor, sets a title or the clipboard, or turns the direction of writing; line breaks and tabs are welcome.
+/** Text on one line that cannot steer a terminal: move its cursor, set its title or clipboard, or turn the direction of writing. */
+export function oneLine(text: string): string {
+  return escaped(text, /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu);
+}
+
+// The same for text whose line breaks and tabs are welcome.
 function harmless(text: string): string {
-  return printable(text, Infinity, /(?!\r\n|[\n\t])[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu);
+  return escaped(text, /(?!\r\n|[\n\t])[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu);
+}
+
+// As `printable`, which is not loaded before a command needs it.
+function escaped(text: string, unsafe: RegExp): string {
+  return text.replace(unsafe, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
 }
 
 /** The reader of the output is gone. */
