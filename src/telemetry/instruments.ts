@@ -152,7 +152,13 @@ export class Instruments {
   contextOf(delivery: Delivery): unknown {
     const active = this.api.context.active();
     const properties = messageOf(delivery)?.applicationProperties;
-    return properties === undefined ? active : this.api.propagation.extract(active, properties, PROPERTIES);
+    if (properties === undefined) return active;
+    try {
+      return this.api.propagation.extract(active, properties, PROPERTIES);
+    } catch {
+      // Some propagators throw at what they cannot read, and anybody may have written the message.
+      return active;
+    }
   }
 
   /** Links to the sending spans of messages. */

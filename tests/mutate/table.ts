@@ -685,12 +685,6 @@ export const mutations: readonly Mutation[] = [
     tests: ENGINE,
   },
   {
-    file: "src/engine/session_output.ts",
-    from: "if (held.length > 0) this.#session.markDirty();",
-    to: "if (held.length >= 0) this.#session.markDirty();",
-    tests: ENGINE,
-  },
-  {
     file: "src/engine/session.ts",
     from: 'this.#report(end.error && fromErrorFields(end.error, "Session ended", "session"));',
     to: 'this.#report(end.error || fromErrorFields(end.error, "Session ended", "session"));',

@@ -436,3 +436,26 @@ test("telemetry: without it nothing is changed on a connection", async () => {
   await connection.close();
   await broker.close();
 });
+
+test("telemetry ATK-8: a message whose context a propagator throws at is received, and is the root of its work", async () => {
+  await using at = await setUp();
+  const { connection, named, broker } = at;
+  api.propagation.disable();
+  api.propagation.setGlobalPropagator({
+    ...propagator,
+    // As those that decode baggage unguarded.
+    extract: (context, carrier, getter) => {
+      decodeURIComponent(String(getter.get(carrier, "baggage")));
+      return propagator.extract(context, carrier, getter);
+    },
+  });
+  await using sender = await broker.connect();
+  const hostile = { body: "x", applicationProperties: { baggage: "%=", traceparent: "00-" } };
+  await sender.send("orders", hostile);
+  await sender.send("orders", hostile);
+  const receiver = connection.receiver("orders", { credit: 1 });
+  for (const delivery of await receiver.receiveBatch(1, { waitMs: 1_000 })) delivery.accept();
+  const stop = new AbortController();
+  await receiver.serve(() => stop.abort(), { signal: stop.signal });
+  assertEquals(named("process orders").map(({ parentSpanContext }) => parentSpanContext), [undefined]);
+});
