@@ -27,15 +27,13 @@ import { channelPair } from "../../src/transport/pair.ts";
 import type { Random } from "../harness.ts";
 import { WatchedSignal } from "../simulate/context.ts";
 import { SimulatedNetwork } from "../simulate/world.ts";
-import { chunks, drainAll, PLANNED, quickly, Watch } from "./whole_targets.ts";
+import { chunks, drainAll, microtasks, PLANNED, quickly, Watch } from "./whole_targets.ts";
 
 // Longer than a transaction or a suspended link lasts, and than a silent peer is waited for.
 const LONG_MS = 900_000;
 const MAX_SUSPEND_MS = 30_000;
 const TRANSACTION_MS = 60_000;
 const WORKING_QUEUES = ["q", "narrow"];
-// More than the end of a call takes, and fewer than a promise chain that waits for others.
-const MAX_MICROTASKS = 100;
 const ANSWERED = "asked";
 
 /** One message of the program. */
@@ -238,21 +236,8 @@ class Run {
     return this.#watch.add(what, promise);
   }
 
-  // What is given up ends at once, whatever others do.
   #givenUp<T>(what: string, signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
-    if (signal === undefined) return promise;
-    let isPending = true;
-    const done = (): void => void (isPending = false);
-    promise.then(done, done);
-    const check = async (): Promise<void> => {
-      await microtasks(MAX_MICROTASKS);
-      if (isPending) this.#watch.fault(`${what} goes on although its signal was aborted`);
-    };
-    if (signal.aborted) this.#note("check", check());
-    else {EventTarget.prototype.addEventListener.call(signal, "abort", () => this.#note("check", check()), {
-        once: true,
-      });}
-    return promise;
+    return this.#watch.givenUp(what, signal, promise);
   }
 
   #step(): void {
@@ -629,8 +614,4 @@ function messageOf({ id }: Sent, { int }: Random): Message {
 async function* failing(count: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   yield* chunks(count);
   throw new Error(PLANNED);
-}
-
-async function microtasks(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await undefined;
 }

@@ -25,6 +25,8 @@ import { HostilePeer, type Malice } from "./hostile_peer.ts";
 
 /** The message of the errors that a program throws on purpose. */
 export const PLANNED = "the program failed as planned";
+// More than the end of a call takes, and fewer than a chain of promises that waits for others.
+const MAX_MICROTASKS = 100;
 // After this everything that waits for a peer has given up.
 const LONG_MS = 900_000;
 
@@ -65,7 +67,7 @@ export async function fuzzClient(random: Random): Promise<void> {
   await time.advance(60_000);
   const connection = await opening.catch(() => undefined);
   if (connection !== undefined) {
-    const program = new Program(connection, random, watch);
+    const program = new Program(connection, random, watch, time);
     for (let steps = 20 + int(150); steps > 0 && connection.state !== "closed"; steps--) {
       if (int(2) === 0) program.act();
       for (let acts = int(4); acts > 0; acts--) peer!.act();
@@ -151,6 +153,22 @@ export class Watch {
     this.#faults.push(new Error(`${what} failed with an error of another kind`, { cause: error }));
   }
 
+  /** What is given up ends at once, whatever others do. */
+  givenUp<T>(what: string, signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
+    if (signal === undefined) return promise;
+    let isPending = true;
+    const done = (): void => void (isPending = false);
+    promise.then(done, done);
+    const check = async (): Promise<void> => {
+      await microtasks(MAX_MICROTASKS);
+      if (isPending) this.fault(`${what} goes on although its signal was aborted`);
+    };
+    if (signal.aborted) this.add("check", check());
+    // A watched signal counts its own listeners.
+    else EventTarget.prototype.addEventListener.call(signal, "abort", () => this.add("check", check()), { once: true });
+    return promise;
+  }
+
   /** Records a broken rule. */
   fault(message: string): void {
     this.#faults.push(new Error(message));
@@ -168,11 +186,13 @@ class Program {
   readonly #connection: Connection;
   readonly #random: Random;
   readonly #watch: Watch;
+  readonly #time: VirtualTime;
   readonly #senders: Sender[] = [];
   readonly #receivers: Receiver[] = [];
   #links = 0;
 
-  constructor(connection: Connection, random: Random, watch: Watch) {
+  constructor(connection: Connection, random: Random, watch: Watch, time: VirtualTime) {
+    this.#time = time;
     this.#connection = connection;
     this.#random = random;
     this.#watch = watch;
@@ -183,6 +203,9 @@ class Program {
     const { int, pick } = this.#random;
     const connection = this.#connection;
     const watch = this.#watch;
+    const signal = this.#signal();
+    const given = <T>(what: string, promise: Promise<T>): void =>
+      void watch.add(what, watch.givenUp(what, signal, promise));
     try {
       switch (int(24)) {
         case 0:
@@ -216,21 +239,19 @@ class Program {
         case 5:
         case 6:
         case 7:
-          return void watch.add(
+          return given(
             "send",
-            this.#sender().send({ body: "x".repeat(int(2_000)) }, int(5) === 0 ? { settled: true } : {}),
+            this.#sender().send({ body: "x".repeat(int(2_000)) }, { signal, settled: int(5) === 0 }),
           );
         case 8:
-          return void watch.add(
+          return given(
             "sendAll",
-            this.#sender().sendAll(
-              Array.from({ length: int(20) }, (_, i) => ({ body: i })),
-            ),
+            this.#sender().sendAll(Array.from({ length: int(20) }, (_, i) => ({ body: i })), { signal }),
           );
         case 9:
-          return void watch.add("stream", this.#sender().stream({ body: chunks(int(10)) }));
+          return given("stream", this.#sender().stream({ body: chunks(int(10)) }, { signal }));
         case 10:
-          return void watch.add("connection.send", connection.send(`q${int(3)}`, { body: 1 }));
+          return given("connection.send", connection.send(`q${int(3)}`, { body: 1 }, { signal }));
         case 11:
         case 12:
         case 13:
@@ -240,11 +261,11 @@ class Program {
         case 15:
           return void watch.add("loop", this.#loop(this.#receiver()));
         case 16:
-          return void watch.add("batch", this.#receiver().receiveBatch(5, { waitMs: 100 }));
+          return given("batch", this.#receiver().receiveBatch(5, { signal, waitMs: 100 }));
         case 17:
-          return void watch.add("drain", this.#receiver().drain());
+          return given("drain", this.#receiver().drain({ signal }));
         case 18:
-          return void watch.add("request", connection.request("q", { body: "?" }));
+          return given("request", connection.request("q", { body: "?" }, { signal }));
         case 19:
           return void watch.add("transaction", this.#transact());
         case 20: {
@@ -264,6 +285,17 @@ class Program {
     }
   }
 
+  // A signal that is aborted at once, some promise jobs or some milliseconds later, or never.
+  #signal(): AbortSignal | undefined {
+    const { int } = this.#random;
+    if (int(3) > 0) return undefined;
+    const controller = new AbortController();
+    const abort = () => controller.abort(new Error(PLANNED));
+    if (int(3) > 0) microtasks(int(80)).then(abort);
+    else this.#time.setTimer(abort, int(3_000));
+    return controller.signal;
+  }
+
   #sender(): Sender {
     const open = this.#senders.filter(({ open }) => open);
     return open.length === 0 ? this.#connection.sender(`q${this.#links++ % 5}`) : this.#random.pick(open);
@@ -276,7 +308,8 @@ class Program {
 
   async #receive(receiver: Receiver): Promise<void> {
     const { int, pick } = this.#random;
-    const delivery = await receiver.receive();
+    const signal = this.#signal();
+    const delivery = await this.#watch.givenUp("receive", signal, receiver.receive({ signal }));
     const read = int(6);
     try {
       if (read === 0) void delivery.message?.body;
@@ -296,10 +329,14 @@ class Program {
   }
 
   async #transact(): Promise<void> {
-    const transaction = await this.#connection.transaction();
+    const signals = [this.#signal(), this.#signal()] as const;
+    const beginning = this.#connection.transaction({ signal: signals[0] });
+    const transaction = await this.#watch.givenUp("begin", signals[0], beginning);
     const sender = this.#sender();
     this.#watch.add("send in a transaction", transaction.send(sender, { body: 1 }));
-    await (this.#random.int(3) > 0 ? transaction.commit() : transaction.rollback());
+    const options = { signal: signals[1] };
+    const ending = this.#random.int(3) > 0 ? transaction.commit(options) : transaction.rollback(options);
+    await this.#watch.givenUp("end of a transaction", signals[1], ending);
   }
 }
 
@@ -354,6 +391,11 @@ export async function quickly<T>(time: VirtualTime, promise: Promise<T>): Promis
 /** Takes all values. */
 export async function drainAll(iterable: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of iterable);
+}
+
+/** Lets promises settle that need so many jobs. */
+export async function microtasks(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await undefined;
 }
 
 /** The body of a stream. */
