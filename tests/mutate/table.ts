@@ -908,12 +908,6 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: "src/engine/settlement.ts",
-    from: "const last = this.#ranges[this.#ranges.length - 1];",
-    to: "const last = this.#ranges[this.#ranges.length - 0];",
-    tests: ENGINE,
-  },
-  {
-    file: "src/engine/settlement.ts",
     from: "if (next.first === add(current.last, 1) && alike(current, next.settled, next.state)) {",
     to: "if (next.first !== add(current.last, 1) && alike(current, next.settled, next.state)) {",
     tests: ENGINE,
@@ -951,7 +945,7 @@ export const mutations: readonly Mutation[] = [
   {
     file: "src/transport/websocket/mask.ts",
     from: "for (; at < length; at++) bytes[at] = bytes[at]! ^ key[(phase + at) & 3]!;",
-    to: "for (; at <= length; at++) bytes[at] = bytes[at]! ^ key[(phase + at) & 3]!;",
+    to: "for (; at < length - 1; at++) bytes[at] = bytes[at]! ^ key[(phase + at) & 3]!;",
     tests: ["tests/transport/websocket"],
   },
   {
