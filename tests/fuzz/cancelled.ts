@@ -542,6 +542,7 @@ class Run {
       const own = this.#signal();
       this.#follow(sent, transaction.send(sender, messageOf(sent, this.#random), { signal: own }), own);
     }
+    if (int(3) === 0) await this.#acquire(connection, transaction);
     if (int(2) === 0) {
       const receiver = this.#receiver(connection);
       for (const delivery of await receiver.receiveBatch(2, { signal: this.#signal(), waitMs: 100 })) {
@@ -561,6 +562,17 @@ class Run {
         return;
       default:
         return await this.#givenUp("commit", last, transaction.commit({ signal: last }));
+    }
+  }
+
+  async #acquire(connection: Connection, transaction: Transaction): Promise<void> {
+    const receiver = connection.receiver({ address: this.#random.pick(WORKING_QUEUES), credit: "manual" });
+    this.#receivers.add(receiver);
+    const signal = this.#signal();
+    const acquiring = transaction.acquire(receiver, 1 + this.#random.int(3), { signal });
+    for (const delivery of await this.#givenUp("acquire", signal, acquiring)) {
+      this.#arrive(delivery).transaction = transaction;
+      transaction.accept(delivery);
     }
   }
 
