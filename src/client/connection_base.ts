@@ -374,13 +374,15 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore Attaches a link, once it holds the token and the recovery that it waits for. */
   protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
     const claimed = this.claims?.beforeAttach(link, attachment);
-    const waits = link.prepare()?.then(() => claimed) ?? claimed;
+    const preparing = link.prepare();
+    // Each may fail while, or although, the other does not end.
+    const waits = preparing === undefined ? claimed : Promise.all([preparing, claimed]);
     if (waits === undefined) return this.#attachNow(link, session, attachment);
-    // Told at once, as of a link that does not wait.
-    this.#located(link, () => session.endpoint?.freeHandle(link.name));
     const stillWaits = (): boolean => this.attachment === attachment && this.links.has(link) && !link.carried;
     waits.then(() => stillWaits() && this.#attachNow(link, session, attachment))
       .catch((error) => stillWaits() && this.loseLink(link, error));
+    // Told at once, as of a link that does not wait.
+    this.#located(link, () => session.endpoint?.freeHandle(link.name));
   }
 
   #attachNow(link: Link, session: SharedSession, attachment: Attachment): void {

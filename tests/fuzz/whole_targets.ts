@@ -14,7 +14,7 @@ import { SendAbortedError } from "../../src/client/outcome.ts";
 import type { Receiver } from "../../src/client/receiver.ts";
 import type { Sender } from "../../src/client/sender.ts";
 // Loaded here, as loading it at first use takes real time, for which a virtual clock does not wait.
-import "../../src/client/preload.ts";
+import { preload } from "../../src/client/preload.ts";
 import { management } from "../../src/management/management.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import { VirtualTime } from "../../src/testing/virtual_time.ts";
@@ -32,6 +32,7 @@ const LONG_MS = 900_000;
 
 /** A client whose server is hostile, and whose program uses it in all ways: each of its promises ends, with a typed error if any. */
 export async function fuzzClient(random: Random): Promise<void> {
+  await preload();
   const { int, pick } = random;
   const time = new VirtualTime(int(2 ** 32));
   const malice = maliceOf(random);
@@ -83,6 +84,7 @@ export async function fuzzClient(random: Random): Promise<void> {
 
 /** A broker with a hostile client, and an honest one beside it that goes on unharmed; afterwards nothing is left. */
 export async function fuzzBroker(random: Random): Promise<void> {
+  await preload();
   const { int } = random;
   const time = new VirtualTime(int(2 ** 32));
   const watch = new Watch(time);
@@ -408,6 +410,7 @@ export async function* chunks(count: number): AsyncGenerator<Uint8Array<ArrayBuf
 
 /** An acceptor whose handlers do all they may, with hostile clients: each promise ends, and nothing is left. */
 export async function fuzzAcceptor(random: Random): Promise<void> {
+  await preload();
   const { int } = random;
   const time = new VirtualTime(int(2 ** 32));
   const watch = new Watch(time);
