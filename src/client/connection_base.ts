@@ -374,9 +374,7 @@ export class ConnectionBase extends Lifetime implements LinkConnection {
   /** @ignore Attaches a link, once it holds the token and the recovery that it waits for. */
   protected attachLink(link: Link, session: SharedSession, attachment: Attachment): void {
     const claimed = this.claims?.beforeAttach(link, attachment);
-    const preparing = link.prepare();
-    // Each may fail while, or although, the other does not end.
-    const waits = preparing === undefined ? claimed : Promise.all([preparing, claimed]);
+    const waits = link.prepare()?.then(() => claimed) ?? claimed;
     if (waits === undefined) return this.#attachNow(link, session, attachment);
     const stillWaits = (): boolean => this.attachment === attachment && this.links.has(link) && !link.carried;
     waits.then(() => stillWaits() && this.#attachNow(link, session, attachment))
