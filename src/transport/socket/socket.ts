@@ -205,6 +205,7 @@ export class StreamChannel extends SocketChannel {
   #state: "open" | "ending" | "closing" = "open";
   #halfEnded = false;
   #code: number | undefined;
+  #closesLater: (() => void) | undefined;
   readonly #bare: boolean;
 
   /** `bare` for TCP without TLS on the way: TLS ends in order, as its peer could not tell another end from an attack. */
@@ -259,13 +260,14 @@ export class StreamChannel extends SocketChannel {
     this.#code = 1005;
     if (this.onend !== undefined) return this.onend();
     // The last bytes received may still be answered: a peer that sends a close and ends its half waits for the reply.
-    later(() => this.close());
+    this.#closesLater = later(() => this.close());
   }
 
   protected drained(): void {}
 
   /** Both halves have ended in order, unless another end was recorded before. */
   protected override gone(): void {
+    this.#closesLater?.();
     if (this.#code !== undefined) this.record({ code: this.#code, reason: "" });
   }
 }
