@@ -411,7 +411,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
 
   /** {@inheritDoc Link.checkAttached} */
   protected override checkAttached(): AmqpError | undefined {
-    return (this.#receiving as Subscribed.SubscribedReceiving).checkAttached();
+    return this.#receiving!.checkAttached();
   }
 
   /** {@inheritDoc Link.onended} */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { AmqpError } from "../base/errors.ts";
 import { abortable, ignore, part } from "../base/wait.ts";
 import type { IncomingDelivery } from "../engine/deliveries.ts";
 import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
@@ -136,6 +137,11 @@ export class Receiving {
   protected begin(endpoint: ReceiverEndpoint): void {
     this.receiver.recovery?.attaching(endpoint);
     this.#streams?.takeStreams(endpoint, this.receiver);
+  }
+
+  /** The error if the peer's attach is not as it was asked for; a link that the peer attached asked for nothing. */
+  checkAttached(): AmqpError | undefined {
+    return undefined;
   }
 
   /** Called when the peer has attached the link of a subscription. */

@@ -40,7 +40,7 @@ export class SubscribedReceiving extends Receiving {
   }
 
   /** The error if the peer does not apply the filters that were asked for. */
-  checkAttached(): AmqpError | undefined {
+  override checkAttached(): AmqpError | undefined {
     if (this.#filterMismatch === "ignore") return undefined;
     return filterDifference(this.receiver.endpoint?.local, this.receiver.remote);
   }

@@ -6,14 +6,10 @@
 
 import { PromisedSocket } from "../socket/promised_socket.ts";
 import type { Socket } from "../socket/socket.ts";
-import type { TcpListener } from "./node.ts";
 
 // As much as the engine keeps by views; small until a read fills it, as each idle socket holds one.
 const MAX_READ_BYTES = 262_144;
 const MIN_READ_BYTES = 2_048;
-
-// Milliseconds until the next attempt to accept: accepting fails without file descriptors, and would fail again at once.
-const ACCEPT_AGAIN_MS = 100;
 
 interface DenoConn {
   readonly localAddr: { readonly hostname: string };
@@ -28,16 +24,9 @@ interface DenoConn {
   setKeepAlive(): void;
 }
 
-interface DenoListener {
-  readonly addr: { readonly hostname: string; readonly port: number };
-  accept(): Promise<DenoConn>;
-  close(): void;
-}
-
 interface DenoGlobal {
   readonly version: { readonly deno: string };
   connect(options: { hostname: string; port: number; signal: AbortSignal }): Promise<DenoConn>;
-  listen(options: { hostname: string; port: number }): DenoListener;
 }
 
 // Earlier ones do not try all addresses of a name.
@@ -62,60 +51,6 @@ export function connectDeno(hostname: string, port: number): Socket | undefined 
     (error) => socket.break(named(error)),
   );
   return socket;
-}
-
-/** Listens on an address, undefined for all, and passes every socket to `onsocket`; undefined where {@linkcode connectDeno} is. */
-export function listenDeno(
-  hostname: string | undefined,
-  port: number,
-  onsocket: (socket: Socket) => void,
-): TcpListener | undefined {
-  const deno = denoSince29();
-  if (deno === undefined) return undefined;
-  const listener = listenOn(deno, hostname, port);
-  const sockets = new Set<Socket>();
-  let closed: (() => void) | undefined;
-  const leave = (socket: Socket): void => {
-    sockets.delete(socket);
-    if (sockets.size === 0) closed?.();
-  };
-  const accept = async (): Promise<void> => {
-    while (closed === undefined) {
-      const conn = await listener.accept().catch(() => undefined);
-      if (conn === undefined) {
-        if (closed === undefined) await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
-        continue;
-      }
-      const socket = new DenoSocket();
-      sockets.add(socket);
-      socket.on("close", () => leave(socket));
-      socket.open(conn);
-      onsocket(socket);
-    }
-  };
-  accept();
-  return {
-    port: listener.addr.port,
-    host: listener.addr.hostname,
-    close: () =>
-      new Promise((resolve) => {
-        closed = resolve;
-        listener.close();
-        if (sockets.size === 0) resolve();
-      }),
-  };
-}
-
-// All addresses are those of both families, unless the system has one only.
-function listenOn(deno: DenoGlobal, hostname: string | undefined, port: number): DenoListener {
-  if (hostname !== undefined) return deno.listen({ hostname, port });
-  try {
-    return deno.listen({ hostname: "::", port });
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL") throw error;
-    return deno.listen({ hostname: "0.0.0.0", port });
-  }
 }
 
 /** A socket that carries bytes once it was given its connection, and emits `connect` then. */

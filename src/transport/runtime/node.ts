@@ -152,19 +152,16 @@ export function connectTls(socket: Socket, hostname: string, options: TlsOptions
   return secured;
 }
 
-/** Listens, and passes every socket to `onsocket`; by `listenOwn`, if it can listen. */
+/** Listens, and passes every socket to `onsocket`. */
 export async function listenTcp(
   address: { host?: string; port: number },
   onsocket: (socket: Socket) => void,
   allow?: (address: string | undefined, port: number) => Promise<void>,
-  listenOwn?: (...listening: [host: string | undefined, port: number, typeof onsocket]) => TcpListener | undefined,
 ): Promise<TcpListener> {
   // The lookup comes first: Deno asks for permission for an address, and where nobody can catch its refusal.
   const { promises } = builtin<typeof Dns>("dns");
   const host = address.host === undefined ? undefined : (await promises.lookup(address.host)).address;
   await allow?.(host, address.port);
-  const own = listenOwn?.(host, address.port, onsocket);
-  if (own !== undefined) return own;
   const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true }, (socket) => {
     onsocket(prepared(socket));
   });

@@ -6,9 +6,9 @@
 
 import * as condition from "../../base/condition.ts";
 import { AmqpError } from "../../base/errors.ts";
-import { isDeno, systemEnvironment } from "../../base/environment.ts";
+import { systemEnvironment } from "../../base/environment.ts";
 import { Log } from "../../base/log.ts";
-import { abortable, part, type WaitOptions } from "../../base/wait.ts";
+import { abortable, type WaitOptions } from "../../base/wait.ts";
 import { type Channel, guard, type PeerInfo } from "../channel.ts";
 import type { HeaderField } from "../http/head.ts";
 import { acceptedSubprotocols, encodeRefusal, UPGRADE_KINDS } from "../websocket/upgrade.ts";
@@ -137,12 +137,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);
-  // TLS of `node:tls` needs sockets of `node:net`.
-  const own = isDeno() && options.tls === undefined
-    ? await part("denoSocket", () => import("../runtime/deno_socket.ts"))
-    : undefined;
-  const receive = (socket: Socket): void => incoming.receive(socket);
-  const listener = await listenTcp(options, receive, allowListening, own?.listenDeno).catch((error) => {
+  const listener = await listenTcp(options, (socket) => incoming.receive(socket), allowListening).catch((error) => {
     throw refusedPort(error, options);
   });
   incoming.port = listener.port;
