@@ -26,9 +26,19 @@ const MAX_PENDING = 2_048;
 const DEFAULT_SIZE = 100;
 
 export async function send(context: Context): Promise<number> {
-  const { flags, terminal, signal } = context;
+  const { flags, terminal } = context;
   const { url, address, rest } = addressed(context);
   const source = await messagesOf(flags, rest, terminal);
+  try {
+    return await sendSource(context, url, address, source);
+  } finally {
+    // A pipe that stays open would keep the process alive, and a file of which nothing was read would stay open.
+    source.input?.destroy();
+  }
+}
+
+async function sendSource(context: Context, url: string, address: string, source: Messages): Promise<number> {
+  const { flags, terminal, signal } = context;
   await using opened = await open(context, url);
   const sender = opened.connection.sender(address);
   await sender.ready({ signal });
@@ -44,8 +54,6 @@ export async function send(context: Context): Promise<number> {
     });
     await sender.close({ signal });
   } finally {
-    // A pipe that stays open would keep the process alive.
-    source.input?.destroy();
     watch.stop();
     hide();
     if (flags.on("json")) await terminal.write(`${JSON.stringify(tally.summary())}\n`);
@@ -193,8 +201,9 @@ async function inputOf(flags: Flags, name: string, terminal: Terminal): Promise<
   if (path === "-") return terminal.input;
   try {
     const file = await openFile(path);
-    if ((await file.stat()).isDirectory()) throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
-    return file.createReadStream();
+    if (!(await file.stat()).isDirectory()) return file.createReadStream();
+    await file.close();
+    throw Object.assign(new Error("is a directory"), { code: "EISDIR" });
   } catch (error) {
     throw fileMistake(name, path, error, "read");
   }
