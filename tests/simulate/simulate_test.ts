@@ -3,7 +3,7 @@ import { test } from "../harness.ts";
 import { simulate } from "./simulation.ts";
 
 // All runs on one runtime, some on the others: only the order in which promises settle differs.
-const RUNS = "Deno" in globalThis ? 300 : 50;
+const RUNS = "Deno" in globalThis ? 200 : 50;
 const BATCH = RUNS / 10;
 
 for (let first = 1; first <= RUNS; first += BATCH) {
