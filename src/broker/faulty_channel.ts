@@ -9,7 +9,7 @@ import { checkOptions, type OptionKinds } from "../base/options.ts";
 import { encodeComposite } from "../codec/composite.ts";
 import { beginFrame, endFrame, type Frame, FrameDecoder } from "../codec/frame.ts";
 import { Writer } from "../codec/writer.ts";
-import { type Channel, type ChannelClose, checkChannel } from "../transport/channel.ts";
+import { type Channel, type ChannelClose, checkChannel, Inbound } from "../transport/channel.ts";
 
 /**
  * The faults of a channel. `In` is the direction to this side, `Out` the direction from it; bytes and frames are counted
@@ -110,18 +110,16 @@ interface DirectionFaults {
   readonly withholdCredit: boolean | undefined;
 }
 
-class FaultyChannel implements Channel {
+class FaultyChannel extends Inbound implements Channel {
   readonly #channel: Channel;
   readonly #in: Direction;
   readonly #out: Direction;
   readonly #chop: number;
-  #closed = false;
   // Whether the other side has seen this side close.
   #half = false;
-  onbytes: ((bytes: Uint8Array) => void) | undefined;
-  onclose: ((close: ChannelClose) => void) | undefined;
 
   constructor(channel: Channel, faults: Faults, environment: Environment) {
+    super();
     this.#channel = channel;
     this.#chop = faults.chop ?? Infinity;
     const cut = (): void => channel.close(1006);
@@ -133,7 +131,7 @@ class FaultyChannel implements Channel {
       delayMs: faults.delayInMs,
       dropDispositions: faults.dropDispositionsIn,
       withholdCredit: faults.withholdCreditIn,
-    }, { pass: (bytes) => this.#deliver(bytes), cut, halfClose: () => this.#tellClosed({ code: 1000, reason: "" }) });
+    }, { pass: (bytes) => this.#cutUp(bytes), cut, halfClose: () => this.end({ code: 1000, reason: "" }) });
     this.#out = new Direction(environment, {
       cutAfter: faults.cutAfterOut,
       cutAfterFrames: faults.cutAfterFramesOut,
@@ -153,7 +151,7 @@ class FaultyChannel implements Channel {
     const onbytes = (bytes: Uint8Array): void => this.#in.take(bytes);
     const onclose = (close: ChannelClose): void => {
       // Late bytes come before the close.
-      if (!this.#half) this.#in.after(() => this.#tellClosed(close));
+      if (!this.#half) this.#in.after(() => this.end(close));
     };
     Object.assign(channel, { onbytes, onclose });
   }
@@ -174,20 +172,14 @@ class FaultyChannel implements Channel {
     this.#out.after(() => {
       this.#channel.close(code, reason, timeoutMs);
       // The other side has closed long since; this side learns it now.
-      if (this.#half) this.#tellClosed({ code: 1006, reason: "" });
+      if (this.#half) this.end({ code: 1006, reason: "" });
     });
   }
 
-  #deliver(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length && !this.#closed; at += this.#chop) {
-      this.onbytes?.(bytes.subarray(at, Math.min(bytes.length, at + this.#chop)));
+  #cutUp(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; at += this.#chop) {
+      this.deliver(bytes.subarray(at, Math.min(bytes.length, at + this.#chop)));
     }
-  }
-
-  #tellClosed(close: ChannelClose): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.onclose?.(close);
   }
 }
 

@@ -214,3 +214,19 @@ test("faults: pieces of nothing are refused, rather than made without end", () =
     assertThrows(() => faulty(channelPair()[0], { chop }), RangeError, '"chop" is');
   }
 });
+
+test("faulty: what comes before somebody listens, as from a server that speaks first, is kept", async () => {
+  const [client, server] = channelPair();
+  const channel = faulty(client, { cutAfterIn: 6, chop: 2 });
+  server.send(new Uint8Array([1, 2, 3]));
+  server.send(new Uint8Array([4, 5, 6, 7]));
+  // Whoever dialled has awaited something, and the bytes have come.
+  await new Promise((resolve) => setTimeout(resolve));
+  const seen: (number[] | string)[] = [];
+  const ended = new Promise<void>((resolve) => {
+    channel.onclose = ({ code }) => resolve(void seen.push(`close ${code}`));
+  });
+  channel.onbytes = (bytes) => seen.push([...bytes]);
+  await ended;
+  assertEquals(seen, [[1, 2], [3], [4, 5], [6], "close 1006"]);
+});
