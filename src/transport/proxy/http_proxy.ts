@@ -28,8 +28,8 @@ export interface ProxyCredentialsRequest {
   readonly scheme: ProxyScheme;
   /** The protection space that the proxy names; untrusted text. */
   readonly realm: string | undefined;
-  /** Aborted when the attempt ends; the owner of the connection adds it. */
-  readonly signal?: AbortSignal;
+  /** Aborted when the attempt is called off; absent where nothing can call it off. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Supplies credentials when a proxy asks for them; undefined ends the attempt. */
@@ -47,7 +47,7 @@ export interface ProxyChallenge {
   readonly challenges: readonly Challenge[];
   /** The number of challenges for this tunnel so far, from 1. */
   readonly round: number;
-  /** Aborted when the attempt ends. */
+  /** Aborted when the attempt is called off; absent where nothing can call it off. */
   readonly signal?: AbortSignal | undefined;
 }
 

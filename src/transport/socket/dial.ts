@@ -37,7 +37,7 @@ export interface SocketDialOptions extends WebSocketChannelOptions {
   signal?: AbortSignal | undefined;
   /** Milliseconds for each step: TCP, TLS, each answer of a proxy, the WebSocket handshake. Default: 20,000. */
   handshakeTimeoutMs?: number | undefined;
-  /** Called with each completed step; events hold no secrets. */
+  /** Called with each completed step; events hold no secrets. An error that it throws ends the attempt. */
   onstep?: ((event: TransportEvent) => void) | undefined;
 }
 
@@ -81,7 +81,7 @@ export interface DialedSocket extends PausableChannel {
  * @throws {TransportError} With code `"connect-failed"` for TCP and TLS, `"proxy-failed"` or
  * `"proxy-authentication-failed"` for the proxy, `"handshake-failed"` with the HTTP status or `"subprotocol-mismatch"` for
  * the WebSocket, `"timeout"` for each of them, `"not-supported"` without sockets.
- * @throws The abort reason of `signal`, or the error of a credentials callback.
+ * @throws The abort reason of `signal`, or the error of a callback.
  */
 export async function dialSocket(url: string | URL, options: SocketDialOptions = {}): Promise<DialedSocket> {
   const kinds: OptionKinds<SocketDialOptions> = { ...DIAL_KINDS, signal: "object", onstep: "function" };

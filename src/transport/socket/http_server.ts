@@ -4,14 +4,13 @@
  * @module
  */
 
-import { TransportError } from "../../base/errors.ts";
 import { systemEnvironment } from "../../base/environment.ts";
 import { Log, type LogOption } from "../../base/log.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import type { Channel, PeerInfo } from "../channel.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
 import { adopt } from "../runtime/node.ts";
-import { encodeRefusal, UPGRADE_KINDS, type UpgradeOptions } from "../websocket/upgrade.ts";
+import { acceptedSubprotocols, UPGRADE_KINDS, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { Callbacks } from "./callbacks.ts";
 import { type HttpServiceOptions, isServed, openUpgrade, WEB_SOCKET_LIMIT_KINDS } from "./listen_http.ts";
 import type { PausableChannel } from "./socket.ts";
@@ -80,6 +79,8 @@ export function upgradeListener(
   if ((acceptor === undefined) === (accept === undefined)) {
     throw new TypeError('Cannot listen for upgrades: give one of "acceptor" and "accept"');
   }
+  // Otherwise the first request would end the process.
+  acceptedSubprotocols(options.subprotocols);
   const callbacks = new Callbacks(new Log(options.log, systemEnvironment), () => "upgradeListener");
   const http = callbacks.guard(options);
   return (request, socket, head) => {
@@ -93,22 +94,16 @@ export function upgradeListener(
     const version = request.httpVersion === "1.1" ? "HTTP/1.1" : "HTTP/1.0";
     const secure = (socket as { encrypted?: boolean }).encrypted === true;
     const peer: PeerInfo = { secure, remoteAddress: connection.remoteAddress };
-    try {
-      openUpgrade(connection, { method: request.method ?? "GET", target, version, headers }, new Uint8Array(head), {
-        options: http,
-        peer,
-        results: {
-          onupgraded: (channel, request, protocol) => {
-            if (accept === undefined) {
-              callbacks.hand(channel, "acceptor", () => acceptor?.accept(channel, { ...peer, protocol }));
-            } else callbacks.hand(channel, "accept", () => accept(channel, { ...peer, protocol, request }));
-          },
+    openUpgrade(connection, { method: request.method ?? "GET", target, version, headers }, new Uint8Array(head), {
+      options: http,
+      peer,
+      results: {
+        onupgraded: (channel, request, protocol) => {
+          if (accept === undefined) {
+            callbacks.hand(channel, "acceptor", () => acceptor?.accept(channel, { ...peer, protocol }));
+          } else callbacks.hand(channel, "accept", () => accept(channel, { ...peer, protocol, request }));
         },
-      });
-    } catch (error) {
-      if (!(error instanceof TransportError)) throw error;
-      connection.write(encodeRefusal(error.status ?? 400, `${error.message}\n`));
-      connection.end();
-    }
+      },
+    });
   };
 }

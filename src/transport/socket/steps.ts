@@ -24,7 +24,7 @@ export async function openTcp(hostname: string, port: number, options: StepOptio
   const socket = own?.connectDeno(hostname, port) ?? connectTcp(hostname, port, bare);
   const what = `connect to ${options.peer ?? ""}"${joinAuthority(hostname, port)}"`;
   await step(socket, { event: "connect", what, ...options });
-  options.onstep?.({ event: "tcp", host: hostname, port, address: socket.remoteAddress });
+  tellStep(socket, options, { event: "tcp", host: hostname, port, address: socket.remoteAddress });
   return socket;
 }
 
@@ -47,8 +47,19 @@ export async function openTls(
   const named = serverName === undefined || serverName === hostname ? "" : ` as ${quote(serverName)}`;
   const what = `open TLS to ${options.peer ?? ""}"${joinAuthority(hostname, port)}"${named}`;
   await step(secured, { event: "secureConnect", what, ...options });
-  options.onstep?.({ event: "tls", host: serverName ?? hostname, protocol: secured.getProtocol?.() ?? undefined });
+  const protocol = secured.getProtocol?.() ?? undefined;
+  tellStep(secured, options, { event: "tls", host: serverName ?? hostname, protocol });
   return secured;
+}
+
+// A listener that throws ends the attempt, whose socket nobody else would drop.
+function tellStep(socket: Socket, { onstep }: StepOptions, event: TransportEvent): void {
+  try {
+    onstep?.(event);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }
 
 // Waits for `event`, and drops the socket if anything else comes first.

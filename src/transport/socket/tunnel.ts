@@ -88,30 +88,34 @@ export async function openTunnel(options: TunnelOptions): Promise<Socket> {
     ? new SocksTunnel({ ...settings, proxy }, now())
     : new ProxyTunnel({ ...settings, proxy }, now());
   let exchange = new Exchange(connection, tunnel, options);
-  for (;;) {
-    const event = await exchange.next();
-    switch (event.kind) {
-      case "open":
-        exchange.detach();
-        onstep?.({ event: "proxy", answer: "tunnel", target });
-        if (event.surplus.length > 0) connection.unshift(event.surplus);
-        return connection;
-      case "credentials":
-      case "challenge":
-        onstep?.({ event: "proxy", answer: "authentication required" });
-        await exchange.authenticate(event);
-        break;
-      case "reconnect":
-        onstep?.({ event: "proxy", answer: "authentication required, on a connection of its own" });
-        exchange.end();
-        connection = await openProxy(options);
-        (tunnel as ProxyTunnel).reconnected(now());
-        exchange = new Exchange(connection, tunnel, options);
-        break;
-      case "failed":
-        exchange.end();
-        throw event.error;
+  try {
+    for (;;) {
+      const event = await exchange.next();
+      switch (event.kind) {
+        case "open":
+          exchange.detach();
+          onstep?.({ event: "proxy", answer: "tunnel", target });
+          if (event.surplus.length > 0) connection.unshift(event.surplus);
+          return connection;
+        case "credentials":
+        case "challenge":
+          onstep?.({ event: "proxy", answer: "authentication required" });
+          await exchange.authenticate(event);
+          break;
+        case "reconnect":
+          onstep?.({ event: "proxy", answer: "authentication required, on a connection of its own" });
+          exchange.end();
+          connection = await openProxy(options);
+          (tunnel as ProxyTunnel).reconnected(now());
+          exchange = new Exchange(connection, tunnel, options);
+          break;
+        case "failed":
+          throw event.error;
+      }
     }
+  } catch (error) {
+    exchange.end();
+    throw error;
   }
 }
 
@@ -155,19 +159,14 @@ class Exchange {
     const { signal } = this.#options;
     // Only HTTP proxies ask for credentials.
     const [proxy, tunnel] = [this.#options.proxy as HttpProxy, this.#tunnel as ProxyTunnel];
-    try {
-      // A person may have to type them, which may take forever.
-      if (event.kind === "credentials") {
-        const credentials = await abortable(Promise.resolve(proxy.ask?.(event.request)), signal);
-        this.#handle(tunnel.authenticate(credentials, now()));
-      } else {
-        const challenge = { ...event.challenge, signal };
-        const answer = await abortable(Promise.resolve(proxy.authenticator?.(challenge)), signal);
-        this.#handle(tunnel.respond(answer, now()));
-      }
-    } catch (error) {
-      this.end();
-      throw error;
+    // A person may have to type them, which may take forever.
+    if (event.kind === "credentials") {
+      const credentials = await abortable(Promise.resolve(proxy.ask?.({ ...event.request, signal })), signal);
+      this.#handle(tunnel.authenticate(credentials, now()));
+    } else {
+      const challenge = { ...event.challenge, signal };
+      const answer = await abortable(Promise.resolve(proxy.authenticator?.(challenge)), signal);
+      this.#handle(tunnel.respond(answer, now()));
     }
   }
 

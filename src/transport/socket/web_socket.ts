@@ -73,7 +73,13 @@ export function openWebSocket(
       closeTimeoutMs,
       onopen: ({ subprotocol }) => {
         settle();
-        options.onstep?.({ event: "upgraded", status: 101, subprotocol });
+        try {
+          options.onstep?.({ event: "upgraded", status: 101, subprotocol });
+        } catch (error) {
+          // Thrown on, it would end the process, and leave the attempt pending.
+          channel.close();
+          return reject(error);
+        }
         resolve(Object.assign(channel, { protocol: subprotocol }));
       },
     });

@@ -53,7 +53,8 @@ export const UPGRADE_KINDS: OptionKinds<UpgradeOptions> = {
 /**
  * Checks the arguments of a runtime's `handler`.
  *
- * @throws {TypeError} If `accept` is not a function, or an option does not exist or is of another kind.
+ * @throws {TypeError} If `accept` is not a function, an option does not exist or is of another kind, or a subprotocol
+ * cannot be used.
  */
 export function checkHandler(accept: unknown, options: UpgradeOptions): void {
   if (typeof accept !== "function") {
@@ -61,6 +62,8 @@ export function checkHandler(accept: unknown, options: UpgradeOptions): void {
     throw new TypeError(`Cannot make handler: accept is ${describeKind(accept)}, ${remedy}`);
   }
   checkOptions("make handler", options, UPGRADE_KINDS);
+  // Otherwise each request would throw.
+  acceptedSubprotocols(options.subprotocols);
 }
 
 /** The facts about an accepted WebSocket. */

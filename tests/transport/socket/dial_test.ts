@@ -4,7 +4,9 @@ import process from "node:process";
 import { TransportError } from "../../../src/base/errors.ts";
 import type { Dial } from "../../../src/client/attempt.ts";
 import { connect } from "../../../src/client/connect.ts";
+import { Deferred } from "../../../src/base/wait.ts";
 import { dialSocket, type SocketDialOptions } from "../../../src/transport/socket/dial.ts";
+import { listen } from "../../../src/transport/socket/listen.ts";
 import type { PausableChannel } from "../../../src/transport/socket/socket.ts";
 import { test } from "../../harness.ts";
 import { ca, keyPair } from "../../pki.ts";
@@ -268,12 +270,14 @@ test("PXY-5, PXY-6, DIG-9: a proxy that closes after its challenge, a nonce that
   }
 });
 
-test("proxy: a callback is asked for credentials, and what it throws ends the attempt", async () => {
+test("proxy: a callback is asked for credentials with the attempt's signal, and what it throws ends the attempt", async () => {
   await using server = await bareServer(echo);
   await using proxy = await connectProxy({ auth: "digest" });
   const url = `amqp://127.0.0.1:${server.port}`;
   const asked: unknown[] = [];
+  const { signal } = new AbortController();
   await assertEchoes(url, {
+    signal,
     proxy: {
       url: proxy.url,
       credentials: async (request) => {
@@ -283,7 +287,8 @@ test("proxy: a callback is asked for credentials, and what it throws ends the at
       },
     },
   });
-  assertEquals(asked, [{ proxy: new URL(proxy.url).host, scheme: "digest", realm: "labrealm" }]);
+  assertEquals(asked, [{ proxy: new URL(proxy.url).host, scheme: "digest", realm: "labrealm", signal }]);
+  assert((asked[0] as { signal?: AbortSignal }).signal === signal);
   const credentials = (): never => {
     throw new Error("no password today");
   };
@@ -463,4 +468,30 @@ test("dialSocket refuses options that it does not know, also as the dial of conn
     "tls",
     "transport",
   ]);
+});
+
+test("ATK-32: an error of onstep ends the attempt at any step, and drops the socket", async () => {
+  await using proxy = await connectProxy();
+  const cases: [event: string, scheme: string, options?: SocketDialOptions][] = [
+    ["tcp", "amqp"],
+    ["proxy", "amqp", { proxy: proxy.url }],
+    ["tls", "amqps", { tls: { ca } }],
+    ["upgraded", "ws"],
+  ];
+  for (const [wanted, scheme, options] of cases) {
+    const gone = new Deferred<void>();
+    await using server = await listen({
+      host: "127.0.0.1",
+      port: 0,
+      tls: keyPair("server"),
+      accept: (channel) => void (channel.onclose = () => gone.resolve()),
+      onRefused: () => gone.resolve(),
+    });
+    const onstep = ({ event }: { event: string }): void => {
+      if (event === wanted) throw new Error(`no ${event}`);
+    };
+    const dialled = dialSocket(`${scheme}://127.0.0.1:${server.port}`, { ...options, onstep });
+    await assertRejects(() => dialled, Error, `no ${wanted}`);
+    await gone.promise;
+  }
 });

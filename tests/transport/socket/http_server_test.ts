@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect } from "../../../mod.ts";
 import { acceptor } from "../../../src/server/acceptor.ts";
+import { handler } from "../../../src/transport/runtime/deno.ts";
 import { listen, upgradeListener, type UpgradeListenerOptions } from "../../../src/transport/sockets.ts";
 import { test } from "../../harness.ts";
 import { BareClient } from "../bare.ts";
@@ -60,6 +61,11 @@ test("node:http: the server may be closed first", async () => {
 test("node:http: options that cannot be used are refused", () => {
   assertThrows(() => upgradeListener({}), TypeError, 'give one of "acceptor" and "accept"');
   assertThrows(() => upgradeListener({ accept: () => {}, path: "/" } as UpgradeListenerOptions), TypeError, "path");
+  // Before a request comes, whose error would end the process.
+  for (const subprotocols of [[], ["amqp", "amqp"], ["a b"]]) {
+    assertThrows(() => upgradeListener({ accept: () => {}, subprotocols }), TypeError, "Cannot use subprotocol");
+    assertThrows(() => handler(() => {}, { subprotocols }), TypeError, "Cannot use subprotocol");
+  }
 });
 
 test("listen: AMQP ends in order whichever is closed first, listener or acceptor", async () => {
