@@ -190,13 +190,13 @@ export type OnSecure = (socket: Socket, certificate: PeerCertificate | undefined
  *
  * A socket on which TLS fails is dropped. Its owner bounds the time.
  *
- * @throws If certificate and key cannot be used.
+ * @throws {TypeError} If certificate, key or authorities cannot be used.
  */
 export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecure: OnSecure) => void {
   const wanted = options.clientCertificate ?? (options.ca === undefined ? "none" : "request");
   // The runtimes do not expose the socket below a secured one, but both sockets have the same addresses.
   const waiting = new Map<string, { socket: Socket; onsecure: OnSecure }>();
-  const server = builtin<typeof Tls>("tls").createServer({
+  const server = secureServer({
     cert: options.cert,
     key: options.key,
     ca: options.ca as string | string[] | undefined,
@@ -204,7 +204,8 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
     requestCert: wanted !== "none",
     // Checked below: a client without a certificate may be welcome, one with a bad certificate never is.
     rejectUnauthorized: false,
-  }, (socket) => {
+  });
+  server.on("secureConnection", (socket) => {
     const secured = prepared(socket);
     const entry = waiting.get(pathOf(secured));
     const certificate = wanted === "none" ? undefined : certificateOf(socket);
@@ -223,6 +224,19 @@ export function tlsAcceptor(options: TlsServerOptions): (socket: Socket, onsecur
     socket.on("close", () => waiting.delete(path));
     server.emit("connection", socket);
   };
+}
+
+function secureServer(options: Tls.TlsOptions): Tls.Server {
+  try {
+    return builtin<typeof Tls>("tls").createServer(options);
+  } catch (cause) {
+    throw tlsUnreadable(cause);
+  }
+}
+
+/** The error for PEM that the runtime cannot use. Its own error could quote the key, and stays in the cause. */
+export function tlsUnreadable(cause: unknown): TypeError {
+  return new TypeError("Cannot use tls: certificate, key or ca cannot be read, or do not go together", { cause });
 }
 
 function pathOf({ remoteAddress, remotePort, localAddress }: Socket): string {

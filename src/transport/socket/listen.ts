@@ -28,7 +28,7 @@ import {
 import { Sniffer } from "./sniff.ts";
 import { type PausableChannel, type Socket, StreamChannel } from "./socket.ts";
 import { checkOptions, WAIT_KINDS } from "../../base/options.ts";
-import { checkTls } from "./tls.ts";
+import { checkServerTls } from "./tls.ts";
 
 export type { LogCode, LogEntry, LogOption } from "../../base/log.ts";
 export type { HttpServiceOptions, UpgradeRefusal } from "./listen_http.ts";
@@ -129,12 +129,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     throw new TypeError('Cannot listen: option "host" is empty, leave it out to listen on all addresses');
   }
   acceptedSubprotocols(options.subprotocols);
-  checkTls(options.tls ?? {});
-  const { ca, clientCertificate = "none" } = options.tls ?? {};
-  if (clientCertificate !== "none" && ca === undefined) {
-    // The runtime's own authorities would accept anybody.
-    throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
-  }
+  if (options.tls !== undefined) checkServerTls(options.tls);
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);
   const listener = await listenTcp(options, (socket) => incoming.receive(socket), allowListening).catch((error) => {

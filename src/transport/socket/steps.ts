@@ -2,7 +2,7 @@ import { isDeno } from "../../base/environment.ts";
 import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
 import { abortReason, onAbort, part } from "../../base/wait.ts";
-import { connectTcp, connectTls } from "../runtime/node.ts";
+import { connectTcp, connectTls, tlsUnreadable } from "../runtime/node.ts";
 import { reasonOf, type Socket } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
 import { guard, type TransportEvent } from "../channel.ts";
@@ -40,8 +40,7 @@ export async function openTls(
     secured = connectTls(socket, hostname, options.tls);
   } catch (cause) {
     socket.destroy();
-    // The runtime's error could quote the key; it stays in the cause.
-    throw new TypeError("Cannot use tls: certificate, key or ca cannot be read", { cause });
+    throw tlsUnreadable(cause);
   }
   const { serverName } = options.tls;
   const named = serverName === undefined || serverName === hostname ? "" : ` as ${quote(serverName)}`;

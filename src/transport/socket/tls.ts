@@ -47,6 +47,20 @@ export function checkTls({ ca, cert, key }: TlsOptions): void {
   if (key !== undefined && !isPem(key, "PRIVATE KEY")) throw new TypeError("Cannot use tls: key is not PEM");
 }
 
+/**
+ * Checks what can be checked of a server's TLS settings before it listens.
+ *
+ * @throws {TypeError} If a value is missing or is not PEM, or nobody could say where client certificates come from.
+ */
+export function checkServerTls({ ca, clientCertificate = "none", cert, key }: Partial<TlsServerOptions>): void {
+  // Without them a server listens, and every client's handshake fails.
+  if (cert === undefined || key === undefined) throw new TypeError('Cannot use tls: a server needs "cert" and "key"');
+  checkTls({ ca, cert, key });
+  if (clientCertificate === "none" || ca !== undefined) return;
+  // The runtime's own authorities would accept anybody.
+  throw new TypeError("Cannot listen: client certificates need the authority that they come from, in tls.ca");
+}
+
 function isPem(text: string, what: string): boolean {
   return text.includes("-----BEGIN ") && text.includes(`${what}-----`);
 }

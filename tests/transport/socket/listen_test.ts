@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { AmqpError, connect, external, plain, TransportError } from "../../../mod.ts";
+import { isDeno } from "../../../src/base/environment.ts";
 import type { LogEntry } from "../../../src/base/log.ts";
 import { acceptor } from "../../../src/server/acceptor.ts";
 import type { Channel } from "../../../src/transport/channel.ts";
@@ -576,8 +577,16 @@ test("listen: options that cannot be used, and ports that are taken, reject", as
   await assertRejects(() => start({ limits: { maxConnectionsPerAddress: 0 } }), RangeError);
   await assertRejects(() => start({ tls: { cert: "x", key: "y" } }));
   await assertRejects(() => start({ tls: { ...keyPair("server"), clientCertificate: "request" } }), TypeError);
+  // Without a certificate every handshake would fail.
+  const without = { ca } as unknown as ListenOptions["tls"];
+  await assertRejects(() => start({ tls: without }), TypeError, 'Cannot use tls: a server needs "cert" and "key"');
   await using listener = await start();
   await assertRejects(() => start({ port: listener.port }));
+  // Deno reads them with the first client.
+  if (isDeno()) return;
+  const damaged = { ...keyPair("server"), key: keyPair("server").key.replace(/^[A-Za-z0-9+/]{8}/m, "AAAAAAAA") };
+  const error = await assertRejects(() => start({ tls: damaged }), TypeError, "Cannot use tls: certificate, key or ca");
+  assertEquals(error.message.includes("AAAA"), false);
 });
 
 test("listen: credentials over TLS reach the acceptor on every way in", async () => {
