@@ -82,7 +82,7 @@ function isMessage(json: { [key: string]: Json }): boolean {
 }
 
 function propertiesOf(json: Json): unknown {
-  const properties = fromJson(json) as Record<string, unknown>;
+  const properties = Object(fromJson(json)) as Record<string, unknown>;
   for (const name of ["absoluteExpiryTime", "creationTime"]) {
     const text = properties[name];
     if (typeof text === "string") properties[name] = new Date(text);

@@ -102,7 +102,7 @@ export interface QueryResult {
 export class ManagementError extends AmqpError {
   /** Always `"ManagementError"`. */
   override name = "ManagementError";
-  /** The status, as in HTTP. */
+  /** The status, as in HTTP; NaN if the answer has none. */
   readonly status: number;
 
   /** Makes an error from the status, its condition and a message of the form "Cannot do this: state". */
@@ -328,8 +328,9 @@ function responseOf({ operation }: ManagementRequest, address: string, message: 
   const text = description === undefined || description === null ? undefined : String(description);
   if (status >= 200 && status < 300) return { status, description: text, body: message.body, message };
   const named = read("errorCondition", "error-condition");
-  const symbolic = named === undefined || named === null ? conditionOfStatus(status) : String(named);
   const what = `Cannot do ${quote(operation)} at ${quote(address)}`;
+  const symbolic = named === undefined || named === null ? conditionOfStatus(status) : String(named);
   const why = text === undefined ? "" : `, ${printable(text, 500)}`;
-  throw new ManagementError(status, symbolic, `${what}: status is ${status}${why}`);
+  const state = Number.isNaN(status) ? "the answer has no status, is it a management node?" : `status is ${status}`;
+  throw new ManagementError(status, symbolic, `${what}: ${state}${why}`);
 }

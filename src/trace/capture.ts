@@ -244,7 +244,7 @@ function readStreams(segments: Iterable<Segment>, listener: CaptureListener): vo
     let tcp = streams.get(key);
     last = segment.time;
     // A port that is used again begins a new connection.
-    if (tcp === undefined || segment.syn && !segment.ack && tcp.halves.out.next !== segment.sequence + 1) {
+    if (tcp === undefined || segment.syn && !segment.ack && tcp.halves.out.next !== (segment.sequence + 1) >>> 0) {
       if (!segment.syn && segment.bytes.length === 0) continue;
       const client = segment.syn && segment.ack ? segment.to : clientOf(segment);
       tcp = { client, stream: new CapturedStream(++count, listener), halves: { in: half(), out: half() } };

@@ -27,6 +27,7 @@ import {
   uuid,
   type Value,
 } from "../codec/types.ts";
+import { describeKind } from "../base/options.ts";
 import { hex } from "../base/text.ts";
 
 /** Any JSON value. */
@@ -114,7 +115,7 @@ function record(value: object, inner: (item: unknown) => Json): Json {
 /**
  * Reads an AMQP value from JSON that {@linkcode toJson} has written, or a person has typed.
  *
- * @throws {TypeError} If a key with `$` names no type.
+ * @throws {TypeError} If a key with `$` names no type, or its value has another form.
  * @throws {RangeError} If the value does not fit the type.
  */
 export function fromJson(json: Json): Value {
@@ -131,9 +132,9 @@ export function fromJson(json: Json): Value {
       return hexBytes(text);
     case "long":
     case "ulong":
-      return type === "long" ? BigInt(text) : ulong(BigInt(text));
+      return type === "long" ? integerOf(type, text) : ulong(integerOf(type, text));
     case "timestamp":
-      return /^-?\d+$/.test(text) ? timestamp(BigInt(text)) : new Date(text);
+      return /^-?\d+$/.test(text) ? timestamp(BigInt(text)) : dateOf(text);
     case "uuid":
       return uuid(text);
     case "symbol":
@@ -141,18 +142,38 @@ export function fromJson(json: Json): Value {
     case "char":
       return char(text);
     case "map":
-      return new Map((content as [Json, Json][]).map(([key, item]) => [fromJson(key), fromJson(item)]));
-    case "described": {
-      const [descriptor, value] = content as [Json, Json];
-      return new Described(fromJson(descriptor), fromJson(value));
-    }
+      return new Map(listOf(type, content).map((entry) => pairOf(type, entry)));
+    case "described":
+      return new Described(...pairOf(type, content));
     case "array": {
-      const [name, ...items] = content as [string, ...Json[]];
+      const [name, ...items] = listOf(type, content);
       return array(name as "string", items.map(fromJson) as string[]);
     }
     default:
       return number(type, Number(text));
   }
+}
+
+function integerOf(type: string, text: string): bigint {
+  if (/^-?\d+$/.test(text)) return BigInt(text);
+  throw new TypeError(`Cannot read JSON: "$${type}" is no whole number`);
+}
+
+function dateOf(text: string): Date {
+  const date = new Date(text);
+  if (!Number.isNaN(date.getTime())) return date;
+  throw new TypeError('Cannot read JSON: "$timestamp" is no date, such as "2026-12-31T23:59:59Z", nor milliseconds');
+}
+
+function listOf(type: string, json: Json): Json[] {
+  if (Array.isArray(json)) return json;
+  throw new TypeError(`Cannot read JSON: "$${type}" has no list but ${describeKind(json)}`);
+}
+
+function pairOf(type: string, json: Json): [Value, Value] {
+  const pair = listOf(type, json);
+  if (pair.length !== 2) throw new TypeError(`Cannot read JSON: "$${type}" has ${pair.length} values, not a pair`);
+  return [fromJson(pair[0]), fromJson(pair[1])];
 }
 
 function number(type: string, value: number): Value {

@@ -29,6 +29,8 @@ const MAGICS: Readonly<Record<number, { little: boolean; unit: number }>> = {
   0x4d3cb2a1: { little: true, unit: 1_000_000 },
 };
 const PCAPNG = 0x0a0d0d0a;
+// The last time that is a date: a time-stamp has 64 bits, in units of up to a second.
+const LATEST_MS = 8_640_000_000_000_000;
 
 /**
  * The TCP segments of a capture; undefined if the bytes are no capture. A truncated packet at the end is left out.
@@ -77,16 +79,16 @@ function* pcapng(bytes: Uint8Array<ArrayBuffer>, view: DataView): Generator<Segm
     const length = view.getUint32(at + 4, little);
     if (length < 12 || at + length > bytes.length) return;
     const body = at + 8, end = at + length - 4;
-    if (type === 1) {
+    if (type === 1 && body + 8 <= end) {
       interfaces.push({ linkType: view.getUint16(body, little), unit: unitOf(view, body + 8, end, little) });
     }
-    if (type === 6) {
+    if (type === 6 && body + 20 <= end) {
       const source = interfaces[view.getUint32(body, little)];
       const ticks = view.getUint32(body + 4, little) * 0x1_0000_0000 + view.getUint32(body + 8, little);
       const size = view.getUint32(body + 12, little);
       if (source !== undefined && body + 20 + size <= end) {
         const packet = bytes.subarray(body + 20, body + 20 + size);
-        const segment = segmentOf(packet, source.linkType, ticks / source.unit);
+        const segment = segmentOf(packet, source.linkType, Math.min(ticks / source.unit, LATEST_MS));
         if (segment !== undefined) yield segment;
       }
     }

@@ -130,4 +130,8 @@ class TracedChannel implements Channel {
   close(code?: number, reason?: string, timeoutMs?: number): void {
     this.#channel.close(code, reason, timeoutMs);
   }
+
+  get closeNow(): NonNullable<Channel["closeNow"]> | undefined {
+    return this.#channel.closeNow?.bind(this.#channel);
+  }
 }

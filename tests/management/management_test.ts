@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AmqpError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import type { Sender } from "../../src/client/sender.ts";
@@ -111,6 +111,8 @@ test("MGT-2: other statuses are errors with status and condition, in both spelli
       'Cannot do "READ" at "q/$management"',
     );
     assertEquals([error.status, error.condition, error.retryable, error.remote], [status, condition, retryable, true]);
+    const state = Number.isNaN(status) ? "the answer has no status, is it a management node?" : `status is ${status}`;
+    assertStringIncludes(error.message, state);
     await connection.close();
   }
 });

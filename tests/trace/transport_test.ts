@@ -12,7 +12,8 @@ import { gateway } from "../../src/gateway/gateway.ts";
 import { withoutSecrets, withoutSecretText } from "../../src/trace/secrets.ts";
 import { jsonLines, type TraceData, type TraceEvent } from "../../src/trace/writer.ts";
 import { listen } from "../../src/transport/sockets.ts";
-import { dialSocket } from "../../src/transport/socket/dial.ts";
+import { channelPair } from "../../src/transport/pair.ts";
+import { dialSocket, type SocketDialOptions } from "../../src/transport/socket/dial.ts";
 import { test } from "../harness.ts";
 import { ca, keyPair } from "../pki.ts";
 import { bareServer } from "../transport/bare.ts";
@@ -237,4 +238,17 @@ test("trace: a gateway says that what passes is not AMQP, and lets it pass", asy
   const told = between.events().filter(({ event }) => event === "not AMQP").map(({ direction }) => direction);
   assertEquals(told, ["in", "out"]);
   assertEquals(entries.map(({ code }) => code), ["not-traced", "not-traced"]);
+});
+
+test("trace: a traced channel ends at once where the one below can", async () => {
+  await using server = await bareServer((socket) => void socket.resume());
+  const client = traced();
+  const dial = client.trace.dialling((url, options) => dialSocket(url, options as SocketDialOptions));
+  const channel = await dial(new URL(`amqp://127.0.0.1:${server.port}`), {});
+  // The server keeps its half: a close in order would wait for it.
+  channel.closeNow!();
+  assertEquals((await record(channel).closed).code, 1000);
+  const [paired] = channelPair();
+  const memory = await client.trace.dialling(() => paired)(new URL("amqp://memory"), {});
+  assertEquals(memory.closeNow, undefined);
 });

@@ -204,6 +204,35 @@ test("trace: JSON of AMQP values reads back as they were", () => {
   for (const value of values) assertEquals(toJson(fromJson(value)), value);
 });
 
+test("json: a value of another form than its type says so", () => {
+  const cases: [json: Json, said: string][] = [
+    [{ $map: 5 }, '"$map" has no list but a number'],
+    [{ $map: [["a"]] }, '"$map" has 1 values, not a pair'],
+    [{ $described: "x" }, '"$described" has no list but a string'],
+    [{ $array: null }, '"$array" has no list but null'],
+    [{ $long: "five" }, '"$long" is no whole number'],
+    [{ $ulong: "" }, '"$ulong" is no whole number'],
+    [{ $timestamp: "soon" }, '"$timestamp" is no date'],
+    [{ $float16: 1 }, '"$float16" is not a type'],
+  ];
+  for (const [json, said] of cases) assertThrows(() => fromJson(json), TypeError, `Cannot read JSON: ${said}`);
+});
+
+test("trace: a capture's lengths and times are not trusted, and a connection is asked for twice", () => {
+  const section = numbers([0x0a0d0d0a, 28, 0x1a2b3c4d, 1, 0xffff_ffff, 0xffff_ffff, 28]);
+  for (const type of [1, 6]) assertEquals(captured(concat([section, numbers([type, 12, 12])])).length, 1);
+  // Seconds, of which 64 bits are some hundred thousand million years.
+  const seconds = [1, 32, 0x0001_0000, 65_535, 0x0009_0001, 0x0000_0000, 0, 32];
+  const frame = segment(true, 1, 0x18, Uint8Array.from([0x41, 0x4d, 0x51, 0x50, 0, 1, 0, 0, 0, 0]));
+  const late = [6, 32 + frame.length, 0, 0xffff_ffff, 0xffff_ffff, frame.length, frame.length];
+  const lines = captured(concat([section, numbers([...seconds, ...late]), frame, numbers([32 + frame.length])]));
+  assertStringIncludes(lines[0]!, "+275760-09-13");
+  assertEquals(events(lines).map(({ data }) => data.event), ["connection"]);
+
+  const syn = segment(true, 0xffff_ffff, 0x02, new Uint8Array(0));
+  assertEquals(events(captured(pcap([], () => [syn, syn]))).length, 1);
+});
+
 function twoDigits(byte: number): string {
   return byte.toString(16).padStart(2, "0");
 }
