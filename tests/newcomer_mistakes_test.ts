@@ -17,7 +17,8 @@ import type { Sender } from "../src/client/sender.ts";
 import { batch, unbatch } from "../src/codec/batch.ts";
 import { data, json, sequence, value } from "../src/codec/body.ts";
 import { decodeMessage } from "../src/codec/message.ts";
-import { array } from "../src/codec/wrappers.ts";
+import { print } from "../src/codec/print.ts";
+import { array, float } from "../src/codec/wrappers.ts";
 import { gateway } from "../src/gateway/gateway.ts";
 import { management } from "../src/management/management.ts";
 import { anonymous } from "../src/sasl/client.ts";
@@ -382,6 +383,55 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
     'Cannot attach receiver: "filter" and "source.filter" are given, merge them',
     ({ connection }) => connection.receiver("a", { filter: selector("a = 1"), source: { filter: noLocal() } }),
   ],
+  [
+    "no state for a delivery",
+    'Cannot settle delivery: state is undefined, give { kind: "accepted" } or another',
+    received((delivery) => delivery.update(undefined as never)),
+  ],
+  [
+    "a list as the state of a delivery, which would settle it without an outcome",
+    'Cannot settle delivery: state is an array, give { kind: "accepted" } or another',
+    received((delivery) => delivery.update([] as never)),
+  ],
+  [
+    "text as the error of a rejection, which would be dropped",
+    "Cannot reject delivery: error is a string, give { condition, description }",
+    received((delivery) => delivery.update({ kind: "rejected", error: "late" } as never)),
+  ],
+  [
+    "no credit to grant",
+    "Cannot grant credit: undefined is not a whole number from 0 to 2^32-1",
+    ({ receiver }) => receiver.grant(undefined as never),
+  ],
+  [
+    "a bigint as credit",
+    "Cannot grant credit: a bigint is not a whole number from 0 to 2^32-1",
+    ({ receiver }) => receiver.grant(5n as never),
+  ],
+  [
+    "text as the number of messages to acquire",
+    "Cannot grant credit: a string is not a whole number from 0 to 2^32-1",
+    async ({ connection }) =>
+      (await connection.transaction()).acquire(connection.receiver("a", { credit: "manual" }), "5" as never),
+  ],
+  [
+    "a number as the address of a source",
+    'Cannot attach receiver: option "source.address" is a number, not string or null',
+    ({ connection }) => connection.receiver({ source: { address: 5 as never } }),
+  ],
+  [
+    "an object as the address of a target",
+    'Cannot attach sender: option "target.address" is an object with "name", not string or null',
+    ({ connection }) => connection.sender({ target: { address: { name: "a" } as never } }),
+  ],
+  [
+    "an object as trace",
+    "Cannot use trace of ANONYMOUS: it is no string, longer than 255 characters or holds NUL",
+    () => anonymous({} as never),
+  ],
+  ["null as options of a batch", "Cannot make batch: options are null, not an object", () => batch([], null as never)],
+  ["a bigint as float", /^Cannot encode float: 1 does not fit/, () => float(1n as never)],
+  ["nothing to print", 'Cannot print composite: it is undefined, which has no "kind"', () => print(undefined as never)],
   ["listen without options", "Cannot listen: options are null, not an object", () => listen(undefined as never)],
 ];
 

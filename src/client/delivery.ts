@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "../base/options.ts";
+import { checkOptions, describeKind } from "../base/options.ts";
 import * as condition from "../base/condition.ts";
 import { AmqpError, OutcomeError } from "../base/errors.ts";
 import { abortWith } from "../base/wait.ts";
@@ -251,9 +251,15 @@ export class Delivery {
    *
    * @throws {OutcomeError} With outcome `"lost"` if the link has ended.
    * @throws {AmqpError} With `amqp:illegal-state` if an outcome was sent already.
+   * @throws {TypeError} If it is no delivery state.
    */
   update(state: DeliveryState): void {
-    this.#settle(state);
+    if (typeof state?.kind !== "string") {
+      throw new TypeError(
+        `Cannot settle delivery: state is ${describeKind(state)}, give { kind: "accepted" } or another`,
+      );
+    }
+    this.#settle(state.kind === "rejected" ? { ...state, ...rejection(state.error) } : state);
   }
 
   /** @ignore The facts that `console.log` prints. */

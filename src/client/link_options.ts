@@ -120,7 +120,7 @@ export function checkedOptions<T extends LinkSettings>(
 // A field that does not exist would be dropped in silence when the terminus is encoded.
 function checkTerminus(doing: string, kind: "source" | "target" | "coordinator", terminus: object | undefined): void {
   const kinds: Record<string, string> = { kind: "" };
-  for (const field in definitions[kind].fields) kinds[field] = "";
+  for (const field in definitions[kind].fields) kinds[field] = field === "address" ? "string or null" : "";
   checkOptions(doing, terminus, kinds, kind === "source" ? "source." : "target.");
 }
 

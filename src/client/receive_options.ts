@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFunction, checkOptions, type OptionKinds } from "../base/options.ts";
+import { checkFunction, checkOptions, describeKind, type OptionKinds } from "../base/options.ts";
 import type { WaitOptions } from "../base/wait.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Recovery } from "./recovery.ts";
@@ -68,8 +68,18 @@ export interface ValuesOptions extends WaitOptions {
  * @throws {RangeError} If `credit` is neither `"manual"` nor a whole number from 0 to 2^32-1.
  */
 export function checkCredit(credit: number | "manual" | undefined): void {
-  if (credit === undefined || credit === "manual" || credit === credit >>> 0) return;
-  throw new RangeError(`Cannot grant credit: ${credit} is not a whole number from 0 to 2^32-1`);
+  if (credit !== undefined && credit !== "manual") checkGrant(credit);
+}
+
+/**
+ * Checks the credit of a call that grants it.
+ *
+ * @throws {RangeError} If `credit` is not a whole number from 0 to 2^32-1.
+ */
+export function checkGrant(credit: number): void {
+  if (typeof credit === "number" && credit === credit >>> 0) return;
+  const given = typeof credit === "number" ? credit : describeKind(credit);
+  throw new RangeError(`Cannot grant credit: ${given} is not a whole number from 0 to 2^32-1`);
 }
 
 /** Options of {@linkcode Receiver.serve}. */

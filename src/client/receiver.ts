@@ -16,7 +16,7 @@ import type { Handlers } from "./handlers.ts";
 import { showFacts } from "./inspect.ts";
 import { closeFor, type CloseOptions, type Interruption, Link, type LinkConnection } from "./link.ts";
 import {
-  checkCredit,
+  checkGrant,
   checkServe,
   type ReceiveBatchOptions,
   type ReceiveSettings,
@@ -173,7 +173,7 @@ export class Receiver extends Link implements AsyncIterable<Delivery>, DeliveryR
    * @throws {RangeError} If `credit` is not a whole number from 0 to 2^32-1.
    */
   grant(credit: number): void {
-    checkCredit(credit);
+    checkGrant(credit);
     if (this.#receiving !== undefined) return this.#receiving.credit.grant(credit);
     this.requireOpen("grant credit");
     this.#beginning!.credit = credit;

@@ -14,6 +14,7 @@ import type { DeliveryState, ErrorFields, Modified, Outcome } from "../codec/typ
 import { Described, type Value } from "../codec/values.ts";
 import { Writer } from "../codec/writer.ts";
 import { MODIFY_KINDS, rejection } from "./outcome.ts";
+import { checkGrant } from "./receive_options.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Link } from "./link.ts";
 import type { SendOptions, SendOutcome } from "./outcome.ts";
@@ -235,6 +236,7 @@ export class Transaction implements AsyncDisposable {
         'Cannot acquire in transaction: the receiver gives credit by itself, attach it with credit "manual"',
       );
     }
+    checkGrant(count);
     await receiver.ready(options);
     const endpoint = receiver.endpoint!;
     endpoint.flow({ linkCredit: count, properties: { "txn-id": this.#id } });

@@ -54,10 +54,10 @@ export interface Batch {
  * ```
  */
 export function batch(messages: readonly Message[], options: BatchOptions = {}): Batch {
-  const { maxMessageSize, head } = options;
   // The remote attach of a sender has further fields.
-  const given = "kind" in Object(options) ? { maxMessageSize } : options;
+  const given = "kind" in Object(options) ? { maxMessageSize: options.maxMessageSize } : options;
   checkOptions("make batch", given, { maxMessageSize: "number or bigint", head: "object" });
+  const { maxMessageSize, head } = options;
   if (typeof messages?.[Symbol.iterator] !== "function") {
     throw new TypeError(`Cannot make batch: messages are ${describeKind(messages)}, not an array`);
   }

@@ -5,6 +5,7 @@
  */
 
 import { isBytes, isDate, isMap } from "../base/kinds.ts";
+import { describeKind } from "../base/options.ts";
 import { archetypes, compositeForm, enumerationForm, type FieldPlan, planOf, unsettledForm } from "./plans.ts";
 import { hex, quote } from "../base/text.ts";
 import type { Composite, Kind, UnknownState, Unsettled } from "./types.ts";
@@ -29,6 +30,9 @@ const MAX_LEVELS = 6;
  * ```
  */
 export function print(composite: Composite): string {
+  if (typeof composite?.kind !== "string") {
+    throw new TypeError(`Cannot print composite: it is ${describeKind(composite)}, which has no "kind"`);
+  }
   const line = printComposite(composite.kind, composite, 0);
   return line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}…` : line;
 }

@@ -5,7 +5,7 @@
  */
 
 import { isDate } from "../base/kinds.ts";
-import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid, isType } from "./codes.ts";
+import { checkAscii, checkBigInt, checkChar, checkInteger, checkLength, checkUuid, isType, misfit } from "./codes.ts";
 import { formatUuid } from "./primitives.ts";
 import { AmqpArray, Described, type PrimitiveType, type PrimitiveValues, Typed, type Value } from "./values.ts";
 
@@ -140,6 +140,8 @@ export function long(value: bigint | number): Typed<"long"> {
 /**
  * A value of wire type float, rounded to the nearest float.
  *
+ * @throws {TypeError | RangeError} If it is no number.
+ *
  * @example
  * ```ts
  * import { float } from "@webamqp/amqp";
@@ -148,6 +150,7 @@ export function long(value: bigint | number): Typed<"long"> {
  * ```
  */
 export function float(value: number): Typed<"float"> {
+  if (typeof value !== "number") throw misfit("float", value);
   return new Typed("float", Math.fround(value));
 }
 

@@ -128,7 +128,7 @@ function refusal(name: string, why: string): AmqpError {
  *
  * `trace` tells the server's operator something about the client, such as a mail address; the server does not verify it.
  *
- * @throws {RangeError} If `trace` is longer than 255 characters or holds a NUL.
+ * @throws {RangeError} If `trace` is no string, longer than 255 characters or holds a NUL.
  *
  * @example
  * ```ts
@@ -138,8 +138,8 @@ function refusal(name: string, why: string): AmqpError {
  * ```
  */
 export function anonymous(trace = ""): SaslMechanism {
-  if (trace.length > 255 || trace.includes("\0")) {
-    throw new RangeError("Cannot use trace of ANONYMOUS: it is longer than 255 characters or holds NUL");
+  if (typeof trace !== "string" || trace.length > 255 || trace.includes("\0")) {
+    throw new RangeError("Cannot use trace of ANONYMOUS: it is no string, longer than 255 characters or holds NUL");
   }
   return single("ANONYMOUS", false, trace);
 }
