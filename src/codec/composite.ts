@@ -8,6 +8,7 @@ import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { isBytes, isMap } from "../base/kinds.ts";
 import { typeOf } from "./codes.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "./limits.ts";
 import {
   anyForm,
   archetypeName,
@@ -387,6 +388,9 @@ function decodeUnsettled(reader: Reader, code: number): Map<Uint8Array, unknown>
     const tagCode = reader.code();
     if (typeOf(tagCode) !== "binary") throw mistyped(reader, tagCode, "binary");
     const tag = reader.binary(tagCode);
+    if (tag.length > MAX_DELIVERY_TAG_BYTES) {
+      throw reader.fail(`a delivery tag has ${tag.length} bytes`, condition.invalidField);
+    }
     if (tags.size === tags.add(hex(tag)).size) throw reader.fail("a delivery tag occurs twice");
     const stateCode = reader.code();
     unsettled.set(tag, stateCode === 0x40 ? null : decodeProvided(reader, archetypes.deliveryState, stateCode));

@@ -38,6 +38,9 @@ export const CODEC_LIMIT_KINDS: OptionKinds<CodecLimits> = {
 /** Largest frame that every peer takes, whatever it announced or will announce [transport 2.4.1]. */
 export const MIN_MAX_FRAME_SIZE = 512;
 
+/** Longest delivery tag, of a transfer or in an attach's map [transport 2.8.7]. */
+export const MAX_DELIVERY_TAG_BYTES = 32;
+
 /** Largest frame that we accept by default, in bytes: a body of 64 KiB, a common size, arrives in one. */
 export const DEFAULT_MAX_FRAME_SIZE = 131_072;
 

@@ -4,10 +4,11 @@
  * @module
  */
 
+import { MAX_DELIVERY_TAG_BYTES } from "../codec/limits.ts";
 import { joined } from "../codec/primitives.ts";
 import type { DeliveryState, Transfer } from "../codec/types.ts";
 import type { Budget } from "./budgets.ts";
-import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./tags.ts";
+import { type TagKey, tagKey } from "./tags.ts";
 
 const FIRST_BUFFER_BYTES = 1_024;
 // Payloads of this size in a delivery of many frames are kept as they came until all are there, unless they are less than half

@@ -9,8 +9,9 @@
 import * as condition from "../base/condition.ts";
 import { AmqpError } from "../base/errors.ts";
 import { isBytes } from "../base/kinds.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "../codec/limits.ts";
 import type { DeliveryState } from "../codec/types.ts";
-import { keyOfTag, MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey, tagOf } from "./tags.ts";
+import { keyOfTag, type TagKey, tagKey, tagOf } from "./tags.ts";
 
 // Bytes that are read from a source at a time: a frame of them fits the flush with what stands before it.
 const READ_BYTES = 64_512;

@@ -6,10 +6,11 @@
 
 import { add, SerialMap } from "../base/collections.ts";
 import * as condition from "../base/condition.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "../codec/limits.ts";
 import { MAX_UINT } from "../codec/codes.ts";
 import type { Attach, DeliveryState, Fields, Flow, Outcome, Transfer } from "../codec/types.ts";
 import { IncomingDelivery, type ReceivingLink } from "./deliveries.ts";
-import { MAX_DELIVERY_TAG_BYTES, type TagKey, tagKey } from "./tags.ts";
+import { type TagKey, tagKey } from "./tags.ts";
 import type { Budget } from "./budgets.ts";
 import { IncomingTransfers, type TransferStreams } from "./incoming_transfers.ts";
 import { LinkEndpoint, type LinkEvent, type LinkOutput, type LinkSession } from "./link.ts";

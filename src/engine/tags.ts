@@ -4,9 +4,6 @@
  * @module
  */
 
-/** Longest delivery tag [transport 2.8.7]. */
-export const MAX_DELIVERY_TAG_BYTES = 32;
-
 /** A tag as a map key. A number is also what a link's own counter gives. */
 export type TagKey = number | string;
 

@@ -12,7 +12,7 @@ import {
 import { beginFrame, endFrame } from "../../src/codec/frame.ts";
 import { decodeMessage } from "../../src/codec/message.ts";
 import type { Performative, Transfer } from "../../src/codec/types.ts";
-import { MAX_DELIVERY_TAG_BYTES } from "../../src/engine/tags.ts";
+import { MAX_DELIVERY_TAG_BYTES } from "../../src/codec/limits.ts";
 import { Writer } from "../../src/codec/writer.ts";
 import { mutated } from "../fuzz/generate.ts";
 import { type Random, random, seed, test } from "../harness.ts";

@@ -167,6 +167,7 @@ test("LNK-1, ATK-39: an attach with a field that cannot be read refuses its link
     [3, "mixed", condition.decodeError, 'not ubyte (field "sndSettleMode"'],
     [7, "all", condition.decodeError, 'not map (field "unsettled"'],
     [7, new Map<Value, Value>([["tag", null]]), condition.decodeError, 'not binary (field "unsettled"'],
+    [7, new Map([[new Uint8Array(33), null]]), condition.invalidField, "a delivery tag has 33 bytes"],
     [9, ulong(1), condition.decodeError, 'not uint (field "initialDeliveryCount"'],
     [10, "big", condition.decodeError, 'not ulong (field "maxMessageSize"'],
     [11, [amqpSymbol("a")], condition.decodeError, 'not symbol (field "offeredCapabilities"'],
