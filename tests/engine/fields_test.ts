@@ -115,8 +115,10 @@ for (const [kind, good] of Object.entries(GOOD)) {
           assert(CONDITIONS.includes(error.condition as never), `${where}: ${error.condition}`);
         }
         for (const { error } of script.events as { error?: { condition?: string; message: string } }[]) {
-          if (error !== undefined) assertEquals(typeof error.condition, "string", `${where}: ${error.message}`);
-          if (error !== undefined) assert(error.condition !== condition.internalError, `${where}: ${error.message}`);
+          if (error === undefined) continue;
+          refused++;
+          assertEquals(typeof error.condition, "string", `${where}: ${error.message}`);
+          assert(error.condition !== condition.internalError, `${where}: ${error.message}`);
         }
       }
     }
