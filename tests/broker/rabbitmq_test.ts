@@ -41,7 +41,7 @@ async function next(connection: Connection, address: string): Promise<unknown[]>
   return [delivery.message.body, exchange, key];
 }
 
-test("the stand-in for RabbitMQ declares, describes, purges and deletes queues, and refuses what it has not", async () => {
+test("MGT-3: by requests like those of HTTP on a pair of links, the stand-in for RabbitMQ declares, describes, purges and deletes queues, and refuses what it has not", async () => {
   const { connection, ask, end } = await set();
   const body = { durable: true, arguments: { "x-queue-type": "quorum", "x-delivery-limit": 5 } };
   assertEquals(await statusOf(ask("GET", "/queues/a%2Fb")), "404");

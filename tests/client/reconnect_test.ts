@@ -7,6 +7,7 @@ import { oauthbearerServer } from "../../src/sasl/bearer.ts";
 import { plain } from "../../src/sasl/client.ts";
 import { bearer } from "../../src/sasl/credentials.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
+import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
 import { test } from "../harness.ts";
 import { VirtualNetwork, VirtualTime } from "./virtual.ts";
@@ -273,4 +274,44 @@ test("options of reconnecting that do not exist, or are out of range, are refuse
   await assertRejects(connecting({ maxDelayMs: -1 }), RangeError, '"reconnect.maxDelayMs" is -1, not number from 0');
   await assertRejects(connecting("always"), TypeError, '"reconnect"');
   await assertRejects(() => connect([]), TypeError, "list");
+});
+
+test("EXT-9: servers that a peer's open names are dialled only if the program gives them", async () => {
+  const time = new VirtualTime();
+  const network = new VirtualNetwork();
+  const named = { "failover-server-list": [{ "network-host": "b", port: 80 }] };
+  for (const host of ["a", "b"]) {
+    const server = acceptor({ environment: time, properties: named });
+    network.up(host, (channel) => server.accept(channel));
+  }
+  const connection = await time.wait(connect("ws://a/", { environment: time, dial: network.dial, log: null }));
+  assert(connection.remote?.properties?.["failover-server-list"] !== undefined);
+  network.down("a");
+  await time.pass(20_000);
+  assert(network.dialled.length > 2);
+  assertEquals(new Set(network.dialled), new Set(["a"]));
+  await time.wait(connection.close());
+});
+
+test("WS-10: a connection has one handshake under way at a time, with one server and with several", async () => {
+  for (const hosts of [["a"], ["a", "b", "c"]]) {
+    const time = new VirtualTime();
+    const network = new VirtualNetwork();
+    const server = acceptor({ environment: time });
+    let under = 0, most = 0;
+    const dial = async (url: URL): Promise<Channel> => {
+      most = Math.max(most, ++under);
+      await new Promise<void>((resolve) => time.setTimer(resolve, 400));
+      under--;
+      return network.dial(url);
+    };
+    network.up(hosts.at(-1)!, (channel) => server.accept(channel));
+    const urls = hosts.map((host) => `ws://${host}/`);
+    const connection = await time.wait(connect(urls, { environment: time, dial, log: null }));
+    network.down(hosts.at(-1)!);
+    await time.pass(20_000);
+    assert(network.dialled.length > hosts.length + 1);
+    assertEquals(most, 1);
+    await time.wait(connection.close());
+  }
 });

@@ -3,6 +3,7 @@ import { AmqpError } from "../../src/base/errors.ts";
 import { Broker } from "../../src/broker/broker.ts";
 import type { Sender } from "../../src/client/sender.ts";
 import type { DecodedMessage, Message } from "../../src/codec/message.ts";
+import { Described, type Value } from "../../src/codec/values.ts";
 import { int } from "../../src/codec/wrappers.ts";
 import { management, ManagementError } from "../../src/management/management.ts";
 import { type Acceptor, acceptor } from "../../src/server/acceptor.ts";
@@ -176,4 +177,36 @@ test("MGT-1: a plain queue in the place of a management node gives the request b
   );
   assertEquals(error.condition, "amqp:not-implemented");
   await broker.close();
+});
+
+test("SBX-2: rules of Service Bus come with the descriptors that its own clients write", async () => {
+  const described = (descriptor: bigint, ...fields: Value[]) => new Described(descriptor, fields);
+  const rules = [
+    described(1335734829060n, described(83483426822n, "colour = 'red'", 20), described(1335734829061n), "red"),
+    described(1335734829060n, described(83483426823n), described(1335734829062n, "SET size = 5", 20), "all"),
+    described(1335734829060n, described(83483426824n), described(1335734829061n), "none"),
+    described(1335734829060n, described(83483426825n, "id-1"), described(1335734829061n), "one"),
+  ];
+  const connection = linkUp(managed(() => ok({ rules: rules.map((rule) => ({ "rule-description": rule })) })));
+  const { body } = await management(connection, "topic/Subscriptions/all").request({
+    operation: "com.microsoft:enumerate-rules",
+    body: { skip: int(0), top: int(100) },
+  });
+  const came = (body as Map<string, Map<string, Described>[]>).get("rules")!.map((rule) =>
+    rule.get("rule-description")!
+  );
+  assertEquals(came.map(({ descriptor }) => descriptor), Array(4).fill(0x0000_0137_0000_0004n));
+  const fields = came.map(({ value }) => value as Described[]);
+  assertEquals(fields.map(([filter]) => filter!.descriptor), [
+    0x0000_0013_7000_0006n,
+    0x0000_0013_7000_0007n,
+    0x0000_0013_7000_0008n,
+    0x0000_0013_7000_0009n,
+  ]);
+  assertEquals(fields.slice(0, 2).map(([, action]) => action!.descriptor), [
+    0x0000_0137_0000_0005n,
+    0x0000_0137_0000_0006n,
+  ]);
+  assertEquals((fields[0]![0]!.value as Value[])[0], "colour = 'red'");
+  await connection.close();
 });

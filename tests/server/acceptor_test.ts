@@ -7,6 +7,7 @@ import { plain } from "../../src/sasl/client.ts";
 import { acceptor } from "../../src/server/acceptor.ts";
 import type { Channel } from "../../src/transport/channel.ts";
 import { channelPair } from "../../src/transport/pair.ts";
+import { listen } from "../../src/transport/sockets.ts";
 import { ScriptedPeer } from "../../src/testing/mod.ts";
 import { test } from "../harness.ts";
 import { record } from "../transport/channel_log.ts";
@@ -349,4 +350,59 @@ test("what a callback of the program throws goes to the log, as the peer learns 
     ["error", "callback-failed", undefined, "no directory"],
   ]);
   await connection.close();
+});
+
+test("WSB-5: what speaks AMQP 0-9-1 under the name amqp is refused, as a client and as a server", async () => {
+  const old = (): Uint8Array => Uint8Array.of(0x41, 0x4d, 0x51, 0x50, 0, 0, 9, 1);
+  const server = acceptor();
+  const [client, accepted] = channelPair();
+  const log = record(client);
+  server.accept(accepted);
+  client.send(old());
+  await log.closed;
+  const [, , , , , ...version] = log.bytes();
+  assertEquals([log.bytes().length, ...version], [8, 1, 0, 0]);
+
+  const dial = (): Channel => {
+    const [near, far] = channelPair();
+    far.onbytes = () => far.send(old());
+    return near;
+  };
+  const refused = (): Promise<unknown> => connect("ws://a/", { dial, reconnect: false });
+  const error = await assertRejects(refused, AmqpError, "it speaks AMQP 0-9-1 and not 1.0");
+  assertEquals(error.retryable, false);
+});
+
+test("ATK-21: a program that routes by Host learns open.hostname before any link, and refuses another", async () => {
+  const routed: string[] = [];
+  await using listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    accept: (channel, { request }) => {
+      const host = request!.headers.find(([name]) => name.toLowerCase() === "host")![1];
+      acceptor({
+        onConnection: ({ remote }) => {
+          if (remote?.hostname === host) return;
+          throw new AmqpError(condition.notAllowed, `Cannot serve ${remote?.hostname} at ${host}`);
+        },
+        onReceiver: (request) => {
+          routed.push(host);
+          request.accept();
+        },
+      }).accept(channel);
+    },
+  });
+  const as = (hostHeader: string, hostname: string) => {
+    const options = { transport: "socket", hostHeader, hostname, reconnect: false } as const;
+    return connect(`ws://127.0.0.1:${listener.port}`, options);
+  };
+  const shop = await as("shop.example", "shop.example");
+  await shop.sender("orders").ready();
+  await shop.close();
+  const stranger = await as("shop.example", "bank.example").catch((error) => error);
+  // Connecting may end with the peer's open, before its close.
+  if (!(stranger instanceof Error)) await stranger.closed;
+  const error = stranger instanceof Error ? stranger : stranger.error;
+  assertEquals((error as AmqpError).condition, condition.notAllowed);
+  assertEquals(routed, ["shop.example"]);
 });
