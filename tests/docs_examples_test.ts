@@ -52,6 +52,14 @@ test("docs: every class and function of every entry has an example", () => {
   assertEquals(without.map(([key]) => key), []);
 });
 
+test("docs: the page of every entry begins with an example that runs", () => {
+  const without = entries.filter((path) => {
+    const [page = ""] = /^\/\*\*.*?\*\//s.exec(read(path.slice(2))) ?? [];
+    return !page.includes("@module") || !/^ \* ```ts$/m.test(page);
+  });
+  assertEquals(without, []);
+});
+
 test("docs: examples import the package, not files", () => {
   const shown = new Set(
     [...symbols.keys()].map((key) => key.split(" ")[0]).concat(entries.map((path) => path.slice(2))),

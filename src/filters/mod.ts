@@ -9,6 +9,20 @@
  * must pass all of them. The other functions return options to spread into the receiver's, or annotations for a message. A
  * wrong argument is a `TypeError` at once.
  *
+ * @example The red ones
+ * ```ts
+ * import { Broker } from "@webamqp/amqp/broker";
+ * import { selector } from "@webamqp/amqp/filters";
+ *
+ * const broker = new Broker();
+ * const connection = await broker.connect();
+ * await connection.send("orders", { applicationProperties: { colour: "blue" }, body: 1 });
+ * await connection.send("orders", { applicationProperties: { colour: "red" }, body: 2 });
+ * const delivery = await connection.receiver("orders", { filter: selector("colour = 'red'") }).receive();
+ * console.assert(delivery.message.body === 2);
+ * await broker.close();
+ * ```
+ *
  * @module
  */
 

@@ -4,13 +4,14 @@
  * Bytes pass unchanged. AMQP is not parsed unless it is traced, so credentials and everything else pass end to end.
  *
  * @example
- * ```ts ignore
+ * ```ts
  * import { gateway } from "@webamqp/amqp/gateway";
  *
- * const running = await gateway({
- *   listen: { port: 443, schemes: ["wss"], tls: { cert, key }, origins: ["https://app.example"] },
+ * await using running = await gateway({
+ *   listen: { host: "127.0.0.1", port: 0, schemes: ["ws"], origins: ["https://app.example"] },
  *   target: "amqps://broker.example:5671",
  * });
+ * console.assert(running.port > 0);
  * ```
  *
  * @module

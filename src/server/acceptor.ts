@@ -1,6 +1,18 @@
 /**
  * Accepting AMQP connections over any channel.
  *
+ * @example A server that prints what clients send
+ * ```ts
+ * import { acceptor } from "@webamqp/amqp/server";
+ * import { listen } from "@webamqp/amqp/node";
+ *
+ * const server = acceptor({
+ *   onReceiver: (request) => request.accept().serve(({ message }) => console.log(message.body)),
+ * });
+ * await using listener = await listen({ host: "127.0.0.1", port: 0, acceptor: server });
+ * console.assert(listener.port > 0);
+ * ```
+ *
  * @module
  */
 

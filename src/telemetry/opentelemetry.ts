@@ -10,12 +10,15 @@
  * `messaging.process.duration`, `webamqp.credit_wait.duration`.
  *
  * @example
- * ```ts ignore
- * import * as api from "@opentelemetry/api";
+ * ```ts
  * import { connect } from "@webamqp/amqp";
- * import { opentelemetry } from "@webamqp/amqp/telemetry";
+ * import { opentelemetry, type OpenTelemetryApi } from "@webamqp/amqp/telemetry";
  *
- * await using connection = await connect("wss://broker.example/amqp", { telemetry: opentelemetry(api) });
+ * // `api` is what `import * as api from "@opentelemetry/api"` gives.
+ * async function main(api: OpenTelemetryApi) {
+ *   await using connection = await connect("wss://broker.example/amqp", { telemetry: opentelemetry(api) });
+ *   await connection.send("orders", { body: "one coffee" });
+ * }
  * ```
  *
  * @module

@@ -2,12 +2,13 @@
  * Sockets of Node, Deno and Bun: a listener for WebSocket and AMQP on one port, and dialling without AMQP.
  *
  * @example
- * ```ts ignore
+ * ```ts
  * import { Broker } from "@webamqp/amqp/broker";
  * import { listen } from "@webamqp/amqp/node";
  *
- * const broker = new Broker({ sasl: { users: { user: "secret" } } });
- * const listener = await listen({ port: 5672, acceptor: broker });
+ * await using broker = new Broker({ sasl: { users: { user: "secret" } } });
+ * await using listener = await listen({ host: "127.0.0.1", port: 0, acceptor: broker });
+ * console.assert(listener.port > 0);
  * ```
  *
  * @module

@@ -1,6 +1,16 @@
 /**
  * Accepts WebSockets under `Bun.serve`.
  *
+ * @example
+ * ```ts
+ * import { Broker } from "@webamqp/amqp/broker";
+ * import { handler } from "@webamqp/amqp/bun";
+ *
+ * const broker = new Broker();
+ * const options = { port: 5673, ...handler((channel, info) => broker.accept(channel, info)) };
+ * console.assert(options.websocket.idleTimeout === 0); // for Bun.serve(options)
+ * ```
+ *
  * @module
  */
 

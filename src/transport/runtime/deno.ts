@@ -1,6 +1,22 @@
 /**
  * Accepts WebSockets under `Deno.serve`.
  *
+ * @example
+ * ```ts
+ * import { connect } from "@webamqp/amqp";
+ * import { Broker } from "@webamqp/amqp/broker";
+ * import { handler } from "@webamqp/amqp/deno";
+ *
+ * const broker = new Broker();
+ * const accept = handler((channel, info) => broker.accept(channel, info));
+ * const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, accept);
+ * const connection = await connect(`ws://127.0.0.1:${server.addr.port}`);
+ * await connection.send("orders", { body: "one coffee" });
+ * await connection.close();
+ * await server.shutdown();
+ * await broker.close();
+ * ```
+ *
  * @module
  */
 

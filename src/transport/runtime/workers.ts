@@ -4,6 +4,16 @@
  * A Worker may use a WebSocket only while it handles the request that opened it. A program that serves one connection, such
  * as an acceptor that forwards, runs anywhere; one that joins several, such as a broker, belongs in a Durable Object.
  *
+ * @example
+ * ```ts
+ * import { acceptor } from "@webamqp/amqp/server";
+ * import { handler } from "@webamqp/amqp/workers";
+ *
+ * const server = acceptor({ onReceiver: (request) => request.accept().serve(() => {}) });
+ * const worker = { fetch: handler((channel, info) => server.accept(channel, info)) }; // what the Worker exports
+ * console.assert(typeof worker.fetch === "function");
+ * ```
+ *
  * @module
  */
 
