@@ -16,12 +16,12 @@ type Clock = Pick<Environment, "now">;
 const ABSOLUTE_EXPIRY_TIME = 8;
 const GROUP_ID = 10;
 
-/** The time at which a message expires; Infinity for never. */
+/** The time at which a message expires, the earlier one of a message that names two [messaging 3.2.1]; Infinity for never. */
 export function expiresAt(message: EncodedMessage, clock: Clock): number {
-  if (message.expires) return clock.now() + message.header!.ttl!;
-  if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return Infinity;
+  const byTtl = message.expires ? clock.now() + message.header!.ttl! : Infinity;
+  if (message.propertyCount <= ABSOLUTE_EXPIRY_TIME) return byTtl;
   const time = milliseconds(message.properties.absoluteExpiryTime);
-  return time === undefined ? Infinity : clock.now() + time - Date.now();
+  return time === undefined ? byTtl : Math.min(byTtl, clock.now() + time - Date.now());
 }
 
 /**

@@ -479,6 +479,18 @@ test("MSG-10: an expiry time counts also where no Date can hold it", async () =>
   await until(() => at.broker.queue("orders")!.dropped === 2);
 });
 
+test("MSG-10: a message with a ttl and an expiry time expires at the earlier of the two", async () => {
+  await using at = setUp();
+  const sender = at.producer.sender("orders");
+  const past = new Date(Date.now() - 1), later = new Date(Date.now() + 3_600_000);
+  await sender.send({ header: { ttl: 100_000 }, properties: { absoluteExpiryTime: past }, body: 0n });
+  await sender.send({ header: { ttl: 0 }, properties: { absoluteExpiryTime: later }, body: 1n });
+  await sender.send({ header: { ttl: 100_000 }, properties: { absoluteExpiryTime: later }, body: 2n });
+  const [left] = await take(at.consumer.receiver("orders", { credit: 10 }), 1);
+  assertEquals(left!.message.body, 2n);
+  await until(() => at.broker.queue("orders")!.dropped === 2);
+});
+
 test("MSG-10: the ttl that a receiver sees is lowered by the time that the message has waited", async () => {
   let later = 0;
   await using at = setUp({ environment: { ...systemEnvironment, now: () => performance.now() + later } });
