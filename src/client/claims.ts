@@ -349,8 +349,17 @@ function checkAnswer(audience: string, { applicationProperties = {} }: DecodedMe
   const named = read("error-condition", "errorCondition");
   const symbol = named === undefined ? conditionOfStatus(status) : String(named);
   const description = String(read("status-description", "statusDescription") ?? "");
-  const why = `status is ${status}${description === "" ? "" : `, ${printable(description, 500)}`}`;
+  const why = `${describeStatus(status, applicationProperties)}${
+    description === "" ? "" : `, ${printable(description, 500)}`
+  }`;
   throw refusal(audience, symbol, why, status >= 500, true);
+}
+
+/** The status of a failed answer, in words; for an answer without one, what it has instead. */
+export function describeStatus(status: number, given: object): string {
+  if (!Number.isNaN(status)) return `status is ${status}`;
+  const names = Object.keys(given).slice(0, 8).map((name) => quote(name, 40)).join(", ");
+  return `the answer has no status ${names === "" ? "and no application properties" : `but ${names}`}`;
 }
 
 /** The condition of a failed answer of a management node, by its status code. */

@@ -26,7 +26,7 @@ import { printable, quote } from "../base/text.ts";
 import { abortable, Deferred, ignore, throwIfAborted, type WaitOptions } from "../base/wait.ts";
 import type { Body, DecodedMessage, Message } from "../codec/message.ts";
 import type { SimpleValue, Value } from "../codec/values.ts";
-import { conditionOfStatus } from "../client/claims.ts";
+import { conditionOfStatus, describeStatus } from "../client/claims.ts";
 import type { Connection } from "../client/connection.ts";
 import type { Receiver } from "../client/receiver.ts";
 import type { Sender } from "../client/sender.ts";
@@ -331,6 +331,6 @@ function responseOf({ operation }: ManagementRequest, address: string, message: 
   const what = `Cannot do ${quote(operation)} at ${quote(address)}`;
   const symbolic = named === undefined || named === null ? conditionOfStatus(status) : String(named);
   const why = text === undefined ? "" : `, ${printable(text, 500)}`;
-  const state = Number.isNaN(status) ? "the answer has no status, is it a management node?" : `status is ${status}`;
-  throw new ManagementError(status, symbolic, `${what}: ${state}${why}`);
+  const hint = Number.isNaN(status) ? "; is it a management node?" : "";
+  throw new ManagementError(status, symbolic, `${what}: ${describeStatus(status, given)}${why}${hint}`);
 }

@@ -90,7 +90,8 @@ export function cbsPeer(
       await link.send({
         properties: { correlationId },
         applicationProperties: {
-          [code]: int(status),
+          // NaN leaves the status out.
+          ...Number.isNaN(status) ? {} : { [code]: int(status) },
           "status-description": "so it is",
           ...answered.condition === undefined ? {} : { [text]: answered.condition },
         },

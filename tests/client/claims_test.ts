@@ -205,6 +205,19 @@ test("CBS-1, CBS-3: an answer to no request of ours, of another type of id, or a
   await end();
 });
 
+test("CBS-3: an answer without a status is no yes, and its error names what came", async () => {
+  const { time, connection, end } = await world({}, {
+    answer: () => ({ status: NaN, condition: "no" }),
+  });
+  const link = connection.sender("orders").ready();
+  await assertRejects(
+    () => time.wait(link),
+    AmqpError,
+    'the answer has no status but "status-description", "error-condition", so it is',
+  );
+  await end();
+});
+
 test("CBS-3: only a status from 200 to 299 is a yes", async () => {
   for (const status of [200, 299, 199, 300, 0, -1, -2_147_483_648, 2_147_483_647]) {
     const { time, connection, end } = await world({}, { answer: () => ({ status }) });

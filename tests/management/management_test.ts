@@ -112,7 +112,9 @@ test("MGT-2: other statuses are errors with status and condition, in both spelli
       'Cannot do "READ" at "q/$management"',
     );
     assertEquals([error.status, error.condition, error.retryable, error.remote], [status, condition, retryable, true]);
-    const state = Number.isNaN(status) ? "the answer has no status, is it a management node?" : `status is ${status}`;
+    const state = Number.isNaN(status)
+      ? "the answer has no status and no application properties; is it a management node?"
+      : `status is ${status}`;
     assertStringIncludes(error.message, state);
     await connection.close();
   }
