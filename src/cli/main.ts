@@ -19,7 +19,7 @@ import { realpathSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runCommand } from "./run.ts";
-import { terminal } from "./terminal.ts";
+import { type Terminal, terminal } from "./terminal.ts";
 
 /**
  * Runs the command in the words behind `webamqp`, and resolves with the exit status: 0 done, 1 failed, 2 usage error, 3
@@ -33,8 +33,11 @@ import { terminal } from "./terminal.ts";
  * ```
  */
 export function main(words: readonly string[]): Promise<number> {
-  return runCommand(words, terminal());
+  return runCommand(words, own ??= terminal());
 }
+
+// One for all calls, since each listens for errors of the output.
+let own: Terminal | undefined;
 
 // Not every supported Node has `import.meta.main`.
 function isMain(): boolean {

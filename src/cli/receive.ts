@@ -24,10 +24,11 @@ export async function receive(context: Context): Promise<number> {
   await receiver.ready({ signal });
   const counter = new Counter(terminal, () => `credit ${receiver.credit}`);
   const watch = watchdog(flags.milliseconds("timeout"), () => counter.messages);
+  const stop = AbortSignal.any([signal, watch.signal]);
   try {
     while (counter.messages < most) {
       topUp(receiver, window, most - counter.messages);
-      const delivery = await receiver.receive({ signal: AbortSignal.any([signal, watch.signal]) });
+      const delivery = await receiver.receive({ signal: stop });
       await counter.take(delivery, flags);
       delivery.accept();
     }

@@ -61,7 +61,13 @@ export function terminal(streams: Pick<NodeJS.Process, "stdin" | "stdout" | "std
       if (broken) throw new BrokenPipe();
       const shown = typeof text === "string" && stdout.isTTY ? harmless(text) : text;
       if (stdout.write(shown)) return Promise.resolve();
-      return new Promise((resolve) => stdout.once("drain", resolve).once("error", () => resolve()));
+      return new Promise((resolve) => {
+        const settle = (): void => {
+          stdout.off("drain", settle).off("error", settle);
+          resolve();
+        };
+        stdout.on("drain", settle).on("error", settle);
+      });
     },
     report(line) {
       erase();

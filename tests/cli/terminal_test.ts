@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { EventEmitter } from "node:events";
 import type process from "node:process";
 import { describe } from "../../src/cli/message.ts";
 import { terminal } from "../../src/cli/terminal.ts";
@@ -39,6 +40,20 @@ test("CLI: a pipe gets texts as they are", async () => {
   const { given, written } = streams(false);
   await terminal(given).write(STEERING);
   assertEquals(written.out, [STEERING]);
+});
+
+test("CLI: waiting for a full pipe again and again leaves no listeners behind", async () => {
+  const stdout = Object.assign(new EventEmitter(), { write: () => false });
+  const stderr = Object.assign(new EventEmitter(), { write: () => true });
+  const given = { stdin: {}, stdout, stderr, env: {} } as unknown as typeof process;
+  const { write } = terminal(given);
+  const before = stdout.listenerCount("error");
+  for (const event of ["drain", "error"]) {
+    const written = write("x");
+    stdout.emit(event, new Error("gone"));
+    await written;
+    assertEquals([stdout.listenerCount("drain"), stdout.listenerCount("error")], [0, before]);
+  }
 });
 
 test("CLI ATK-15: no name or text of a message adds a line to those of its sections", () => {
