@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import { AmqpError, anonymous, connect, type Connection, type ConnectOptions, external, plain } from "../../mod.ts";
 import type { SaslMechanism, TlsOptions } from "../../mod.ts";
 import { bearer, credentials, oauthbearer, scram, xoauth2 } from "../sasl/mod.ts";
+import { urlLabel } from "../transport/url.ts";
 import { type Context, fileMistake, type Flags } from "./context.ts";
 import { traceFile } from "./trace_file.ts";
 import { UsageError } from "./terminal.ts";
@@ -54,8 +55,7 @@ export function isClearOnly(error: unknown): boolean {
 /** A URL for output: without password and query. */
 export function commandLabel(url: string): string {
   try {
-    const { protocol, host, pathname } = new URL(url);
-    return `${protocol}//${host}${pathname}`;
+    return urlLabel(new URL(url));
   } catch {
     return "(no URL)";
   }

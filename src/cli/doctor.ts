@@ -7,11 +7,19 @@
 import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { AmqpError, connect, type Connection, type ConnectOptions, TransportError } from "../../mod.ts";
+import {
+  AmqpError,
+  connect,
+  type Connection,
+  type ConnectOptions,
+  type TlsOptions,
+  TransportError,
+} from "../../mod.ts";
 import { abortable } from "../base/wait.ts";
 import { dialSocket, type SocketDialOptions } from "../transport/sockets.ts";
 import { HTTP_PROXY_PORTS, readProxyUrl } from "../transport/proxy/http_proxy.ts";
 import { SOCKS_PORTS } from "../transport/proxy/socks.ts";
+import { certifiedName } from "../transport/runtime/node.ts";
 import { readUrl } from "../transport/url.ts";
 import { explain } from "../transport/url_mistakes.ts";
 import type { TraceWriter } from "../trace/writer.ts";
@@ -203,7 +211,8 @@ function tcpStep({ hostname, port }: { hostname: string; port: number }, what: s
 }
 
 function tlsStep({ hostname, port }: BrokerUrl, { tls }: ConnectOptions): Step {
-  const { ca, cert, key, serverName = hostname } = (tls ?? {}) as { [name: string]: string | undefined };
+  const { ca, cert, key } = (tls ?? {}) as { [name: string]: string | undefined };
+  const serverName = certifiedName(hostname, (tls ?? {}) as TlsOptions);
   return {
     name: "tls",
     what: `TLS with "${serverName}"`,

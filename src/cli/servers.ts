@@ -8,6 +8,7 @@ import { Broker } from "../broker/broker.ts";
 import { gateway as startGateway, type GatewayTrace, type GatewayTracer } from "../gateway/gateway.ts";
 import type { TraceWriter } from "../trace/writer.ts";
 import { listen } from "../transport/sockets.ts";
+import { joinAuthority } from "../transport/url.ts";
 import { commandLabel, contentOf, proxyOption } from "./connecting.ts";
 import { type Context, type Flags, hostAndPort, missingUrl, splitUrl } from "./context.ts";
 import { count, showProgress, type Terminal, UsageError } from "./terminal.ts";
@@ -39,7 +40,7 @@ export async function announce(
   { flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal },
   tls: boolean,
 ): Promise<void> {
-  const place = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const place = joinAuthority(host, port);
   const urls = (tls ? ["ws", "wss", "amqp", "amqps"] : ["ws", "amqp"]).map((scheme) => `${scheme}://${place}`);
   if (flags.on("json")) await terminal.write(`${JSON.stringify({ listening: urls, host, port })}\n`);
   else await terminal.write(`${what} listens at ${urls.join(", ")}\n`);

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { joinAuthority } from "../url.ts";
+
 interface DenoGlobal {
   readonly permissions: {
     request(wanted: { readonly name: "net"; readonly host: string }): Promise<{ readonly state: string }>;
@@ -22,8 +24,7 @@ interface DenoGlobal {
 export async function allowListening(address: string | undefined, port: number): Promise<void> {
   const { Deno } = globalThis as { Deno?: DenoGlobal };
   if (Deno === undefined) return;
-  const name = address === undefined ? "[::]" : address.includes(":") ? `[${address}]` : address;
-  const host = `${name}:${port}`;
+  const host = joinAuthority(address ?? "::", port);
   const { state } = await Deno.permissions.request({ name: "net", host });
   if (state === "granted") return;
   throw Object.assign(new Error(`Requires net access to "${host}"`), { name: "NotCapable" });

@@ -130,11 +130,18 @@ export function connectTcp(hostname: string, port: number, bare: boolean): Socke
   return prepared(socket);
 }
 
+/**
+ * The name that TLS asks for, and a certificate must bear. The dot of a fully qualified name is of the look-up alone: servers know
+ * no such name, nor do certificates [rfc6066 3].
+ */
+export function certifiedName(hostname: string, { serverName }: TlsOptions): string {
+  return (serverName ?? hostname).replace(/\.$/, "");
+}
+
 /** Starts TLS over a connected socket, and expects a certificate for `hostname` unless the options name another. */
 export function connectTls(socket: Socket, hostname: string, options: TlsOptions & { alpn?: string[] }): Socket {
   const { isIP } = builtin<typeof Net>("net");
-  // The dot of a fully qualified name is of the look-up alone: servers know no such name, nor do certificates [rfc6066 3].
-  const name = (options.serverName ?? hostname).replace(/\.$/, "");
+  const name = certifiedName(hostname, options);
   const secured = prepared(
     builtin<typeof Tls>("tls").connect({
       socket: socket as unknown as Net.Socket,

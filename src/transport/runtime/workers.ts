@@ -23,7 +23,7 @@ import { abortable, throwIfAborted, within } from "../../base/wait.ts";
 import type { Channel } from "../channel.ts";
 import { HANDSHAKE_TIMEOUT_MS, positive } from "../channel.ts";
 import { StreamChannel } from "../socket/socket.ts";
-import { readUrl } from "../url.ts";
+import { joinAuthority, readUrl } from "../url.ts";
 import { closeSocket, type CloudflareSocket, WorkersSocket } from "./workers_socket.ts";
 import { type Accept, admit, checkHandler, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { webSocketChannel, type WebSocketLike } from "../websocket/standard.ts";
@@ -103,7 +103,7 @@ export async function dialSocket(url: string | URL, options: WorkersDialOptions 
     if (options[name] !== undefined) throw new TypeError(`Cannot use option "${name}": sockets of Workers have none`);
   }
   throwIfAborted(signal);
-  const place = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+  const place = joinAuthority(hostname, port);
   let sockets: CloudflareSockets;
   try {
     // A specifier in a variable, which bundlers do not resolve; webpack would put an error in its place, and Vite warns.

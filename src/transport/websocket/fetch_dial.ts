@@ -7,10 +7,9 @@
 import { abortReason, throwIfAborted } from "../../base/wait.ts";
 import { checkSubprotocols, isChosen } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
-import { quote } from "../../base/text.ts";
 import type { SocketDialOptions } from "../socket/dial.ts";
 import { checkExtraHeaders } from "./handshake.ts";
-import { type DialedChannel, webSocketChannel, type WebSocketLike } from "./standard.ts";
+import { cannotOpen, type DialedChannel, mismatch, webSocketChannel, type WebSocketLike } from "./standard.ts";
 import { guard, HANDSHAKE_TIMEOUT_MS } from "../channel.ts";
 
 /**
@@ -27,7 +26,7 @@ export async function dialByFetch(url: URL, options: SocketDialOptions): Promise
   checkExtraHeaders([...headers]);
   headers.set("upgrade", "websocket");
   if (subprotocols.length > 0) headers.set("sec-websocket-protocol", subprotocols.join(", "));
-  const label = `Cannot open WebSocket to "${url.origin}${url.pathname}"`;
+  const label = cannotOpen(url);
   const response = await request(url, headers, { ...options, label });
   const { webSocket } = response;
   if (webSocket == null) {
@@ -43,9 +42,7 @@ export async function dialByFetch(url: URL, options: SocketDialOptions): Promise
   const protocol = response.headers.get("sec-websocket-protocol") ?? "";
   if (!isChosen(protocol, subprotocols)) {
     channel.close(1002);
-    const chosen = quote(protocol, 64);
-    const message = `${label}: server chose subprotocol ${chosen} of "${subprotocols.join(", ")}"`;
-    throw new TransportError("subprotocol-mismatch", message);
+    throw mismatch(url, protocol, subprotocols);
   }
   return Object.assign(channel, { protocol });
 }

@@ -253,7 +253,7 @@ function handshake(
       reject(reason);
     };
     const timer = guard(handshakeTimeoutMs, () => {
-      fail(new TransportError("timeout", `${cannotOpen(target)}: no answer within ${handshakeTimeoutMs} ms`));
+      fail(new TransportError("timeout", `${cannotOpen(target.url)}: no answer within ${handshakeTimeoutMs} ms`));
     });
     const callOff = signal && onAbort(signal, () => fail(abortReason(signal)));
     socket.addEventListener("error", (event) => failure = event);
@@ -261,7 +261,7 @@ function handshake(
       if (!pending) return;
       // Deno and Workers accept any subprotocol that the server chose [wsb 2.1].
       const protocol = socket.protocol ?? "";
-      if (!isChosen(protocol, subprotocols)) return fail(mismatch(target, protocol, subprotocols));
+      if (!isChosen(protocol, subprotocols)) return fail(mismatch(target.url, protocol, subprotocols));
       settle();
       resolve(Object.assign(channel, { protocol }));
     });
@@ -278,13 +278,13 @@ function isPlatforms(constructor: unknown): boolean {
   return Function.prototype.toString.call(constructor).includes("[native code]");
 }
 
-function cannotOpen(target: RemoteUrl): string {
-  return `Cannot open WebSocket to "${urlLabel(target.url)}"`;
+export function cannotOpen(url: URL): string {
+  return `Cannot open WebSocket to "${urlLabel(url)}"`;
 }
 
-function mismatch(target: RemoteUrl, protocol: string, offered: readonly string[]): TransportError {
+export function mismatch(url: URL, protocol: string, offered: readonly string[]): TransportError {
   const chosen = protocol === "" ? "none" : quote(protocol, 64);
-  const message = `${cannotOpen(target)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
+  const message = `${cannotOpen(url)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
   return new TransportError("subprotocol-mismatch", message);
 }
 
@@ -293,11 +293,11 @@ function openingFailed(event: WebSocketEvent | undefined, target: RemoteUrl): Tr
   // The texts of Deno and Bun, of Workers, and of the npm package `ws`.
   const status = /(?:status code: |received |server response: )([1-5]\d\d)\b/.exec(reason)?.[1];
   if (status !== undefined) {
-    const message = `${cannotOpen(target)}: status is ${status}`;
+    const message = `${cannotOpen(target.url)}: status is ${status}`;
     return new TransportError("handshake-failed", message, { status: Number(status), cause });
   }
   const code = /\b(?:client protocol|subprotocol)\b/i.test(reason) ? "subprotocol-mismatch" : "connect-failed";
-  return new TransportError(code, `${cannotOpen(target)}: ${reason}`, { cause });
+  return new TransportError(code, `${cannotOpen(target.url)}: ${reason}`, { cause });
 }
 
 function connectionLost(event: WebSocketEvent): TransportError {
