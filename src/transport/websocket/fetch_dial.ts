@@ -9,7 +9,13 @@ import { checkSubprotocols, isChosen } from "../url.ts";
 import { TransportError } from "../../base/errors.ts";
 import type { SocketDialOptions } from "../socket/dial.ts";
 import { checkExtraHeaders } from "./handshake.ts";
-import { cannotOpen, type DialedChannel, mismatch, webSocketChannel, type WebSocketLike } from "./standard.ts";
+import {
+  cannotOpen,
+  type DialedChannel,
+  subprotocolMismatch,
+  webSocketChannel,
+  type WebSocketLike,
+} from "./standard.ts";
 import { guard, HANDSHAKE_TIMEOUT_MS } from "../channel.ts";
 
 /**
@@ -42,7 +48,7 @@ export async function dialByFetch(url: URL, options: SocketDialOptions): Promise
   const protocol = response.headers.get("sec-websocket-protocol") ?? "";
   if (!isChosen(protocol, subprotocols)) {
     channel.close(1002);
-    throw mismatch(url, protocol, subprotocols);
+    throw subprotocolMismatch(url, protocol, subprotocols);
   }
   return Object.assign(channel, { protocol });
 }

@@ -261,7 +261,7 @@ function handshake(
       if (!pending) return;
       // Deno and Workers accept any subprotocol that the server chose [wsb 2.1].
       const protocol = socket.protocol ?? "";
-      if (!isChosen(protocol, subprotocols)) return fail(mismatch(target.url, protocol, subprotocols));
+      if (!isChosen(protocol, subprotocols)) return fail(subprotocolMismatch(target.url, protocol, subprotocols));
       settle();
       resolve(Object.assign(channel, { protocol }));
     });
@@ -282,7 +282,7 @@ export function cannotOpen(url: URL): string {
   return `Cannot open WebSocket to "${urlLabel(url)}"`;
 }
 
-export function mismatch(url: URL, protocol: string, offered: readonly string[]): TransportError {
+export function subprotocolMismatch(url: URL, protocol: string, offered: readonly string[]): TransportError {
   const chosen = protocol === "" ? "none" : quote(protocol, 64);
   const message = `${cannotOpen(url)}: server chose subprotocol ${chosen} of "${offered.join(", ")}"`;
   return new TransportError("subprotocol-mismatch", message);
