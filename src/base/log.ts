@@ -14,9 +14,9 @@ export type LogCode =
   | "callback-failed"
   /** A handler waits for a close that waits for the handler. */
   | "close-in-handler"
-  /** A send has waited for credit for a while. */
+  /** A send has waited for a while: for the link, for credit or for its outcome. */
   | "send-waits"
-  /** A receiver waits for messages, and the peer has not attached its link. */
+  /** A receiver waits, and the peer has not attached its link, or answers no drain. */
   | "receive-waits"
   /** A receiver waits for messages, but has granted no credit. */
   | "no-credit"

@@ -5,7 +5,7 @@
  */
 
 import * as condition from "../base/condition.ts";
-import type { Environment } from "../base/environment.ts";
+import { type Environment, unref } from "../base/environment.ts";
 import { AmqpError, type ErrorScope } from "../base/errors.ts";
 import type { LogHolder } from "../base/log.ts";
 import { quote } from "../base/text.ts";
@@ -17,7 +17,7 @@ import type { ReceiverEndpoint, ReceiverEvent } from "../engine/receiver.ts";
 import type { SenderEndpoint, SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import type * as LogTexts from "./log_texts.ts";
-import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, type Dropping, Lifetime } from "./lifetime.ts";
+import { type CloseOptions, DEFAULT_CLOSE_WAIT_MS, type Dropping, Lifetime, WARNING_DELAY_MS } from "./lifetime.ts";
 import { addresseeOf } from "./outcome.ts";
 import type { LinkRecovery, RecoveringConnection, RecoveringLink } from "./recovery.ts";
 import type { StreamSender } from "./stream.ts";
@@ -113,6 +113,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   endpoint: SenderEndpoint | ReceiverEndpoint | undefined;
   // Whether a close has finished waiting for deliveries in flight.
   #isLeaving = false;
+  #attachTimer: unknown;
   /** @ignore The time of the peer's attach on the present endpoint, if it has come. */
   attachedAt: number | undefined;
   /** @ignore Whether the peer has ever attached it. */
@@ -347,6 +348,7 @@ export abstract class Link extends Lifetime implements RecoveringLink {
 
   /** @ignore Called by the connection when the link, its session or the connection ended. */
   handleEnded(error: Error | undefined): void {
+    this.connection.environment.clearTimer(this.#attachTimer);
     if (!this.over) this.onended(this.end(this.endingOf(error)));
   }
 
@@ -354,6 +356,22 @@ export abstract class Link extends Lifetime implements RecoveringLink {
   writeLog(kind: LogTexts.LinkLogKind, facts: LogTexts.Facts): void {
     part("logTexts", () => import("./log_texts.ts")).then(({ writeLinkLog }) => writeLinkLog(this, kind, facts))
       .catch(ignore);
+  }
+
+  /** {@inheritDoc Lifetime.ready} */
+  override ready(options: WaitOptions = {}): Promise<void> {
+    if (this.open && this.endpoint?.state !== "attached" && this.#attachTimer === undefined) this.#watchAttach();
+    return super.ready(options);
+  }
+
+  #watchAttach(): void {
+    const look = (): void => {
+      this.#attachTimer = undefined;
+      if (this.endpoint?.state !== "attachSent") return;
+      this.writeLog(this.role === "sender" ? "sendWaits" : "receiveWaits", {});
+    };
+    // A warning keeps no process alive.
+    this.#attachTimer = unref(this.connection.environment.setTimer(look, WARNING_DELAY_MS));
   }
 
   /** @ignore See {@linkcode refused}. */

@@ -12,12 +12,14 @@ export interface Facts {
   /** Whether messages are settled automatically. */
   readonly automatic?: boolean;
   readonly running?: number;
-  /** Messages whose outcome was sent. */
+  /** Messages that have left, or whose outcome was sent. */
   readonly unsettled?: number;
   /** The credit that the receiver was attached with. */
   readonly credit?: number;
   readonly queued?: number;
   readonly attached?: boolean;
+  /** Whether a drain is waited for. */
+  readonly draining?: boolean;
   /** The option or callback that threw. */
   readonly callback?: string;
   readonly error?: unknown;
@@ -105,22 +107,24 @@ const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
       'asked for none for a while; close it, or keep it for the next call; credit "manual" with receiveBatch() takes none ahead';
     return { level: "warning", code: "unread", message };
   },
-  // A caller waits for messages of a link that the peer does not attach.
-  receiveWaits(where) {
-    const message = `Cannot receive messages of ${where} yet: they wait for the peer to accept the link. ` +
-      "A signal bounds the wait";
-    return { level: "warning", code: "receive-waits", message };
+  // A caller waits for a link that the peer does not attach, or for a drain that it does not answer.
+  receiveWaits(where, { draining }) {
+    const state = draining
+      ? `drain ${where} yet: the peer has not answered.`
+      : `receive messages of ${where} yet: they wait for the peer to accept the link.`;
+    return { level: "warning", code: "receive-waits", message: `Cannot ${state} A signal bounds the wait` };
   },
-  // Messages wait to be sent, and no credit has come for a while.
-  sendWaits(where, { queued, attached }) {
-    const state = attached
-      ? "wait for credit; is the queue full, does anybody receive?"
-      : "wait for the peer to accept the link.";
-    return {
-      level: "warning",
-      code: "send-waits",
-      message: `Cannot send ${queued} messages to ${where} yet: they ${state} A signal bounds the wait`,
-    };
+  // Messages wait to be sent or for their outcome, or a caller for the link, and nothing has moved for a while.
+  sendWaits(where, { queued = 0, unsettled, attached }) {
+    const state = queued > 0
+      ? `send ${queued} messages to ${where} yet: they ${
+        attached ? "wait for credit; is the queue full, does anybody receive?" : "wait for the peer to accept the link."
+      }`
+      : unsettled
+      ? `tell the outcome of ${unsettled} messages to ${where} yet: they have left, and the peer settles none; ` +
+        "does it wait for somebody who accepts them?"
+      : `send to ${where} yet: the peer has not accepted the link.`;
+    return { level: "warning", code: "send-waits", message: `Cannot ${state} A signal bounds the wait` };
   },
 };
 

@@ -148,6 +148,7 @@ export class ReceiverCredit {
     if (this.left === 0 && !this.#receiver.endpoint!.receiving) return;
     const drained = this.startDrain();
     this.#draining++;
+    if (this.#warningTimer === undefined) this.#watch();
     try {
       await abortable(drained.promise, signal);
     } finally {
@@ -231,7 +232,11 @@ export class ReceiverCredit {
     this.#warningTimer = environment.setTimer(() => {
       this.#warningTimer = undefined;
       const { waiting, usable, endpoint } = this.#receiver;
-      if (waiting === 0 || this.#drained !== undefined) return;
+      if (this.#drained !== undefined) {
+        if (this.#draining > 0) this.#receiver.writeLog("receiveWaits", { draining: true });
+        return;
+      }
+      if (waiting === 0) return;
       if (usable && this.left === 0) this.#receiver.writeLog("noCredit", { credit: this.window });
       if (endpoint?.state === "attachSent") this.#receiver.writeLog("receiveWaits", {});
     }, WARNING_DELAY_MS);

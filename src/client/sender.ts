@@ -24,7 +24,6 @@ import { SenderEndpoint, type SenderEvent } from "../engine/sender.ts";
 import type { SessionEndpoint } from "../engine/session.ts";
 import { type Interruption, Link, type LinkConnection } from "./link.ts";
 import type { SendSettings } from "./link_options.ts";
-import { WARNING_DELAY_MS } from "./lifetime.ts";
 import {
   NO_OPTIONS,
   outcomeOf,
@@ -37,6 +36,7 @@ import {
 } from "./outcome.ts";
 import type { SenderRecovery } from "./recovery.ts";
 import type { ParallelSends, ParallelSink } from "./send_all.ts";
+import { SendWatch } from "./send_watch.ts";
 import type { StreamedMessage } from "./stream.ts";
 
 // Room for some dozens of small messages; a message that is held for long keeps no more memory alive than one block.
@@ -63,10 +63,10 @@ export class Sender extends Link {
   declare endpoint: SenderEndpoint | undefined;
   readonly #writer = new Writer(BLOCK_BYTES);
   readonly #outgoing = new OutgoingLink();
+  readonly #watch: SendWatch = new SendWatch(this, this.#outgoing);
   // Messages with a listener.
   #pending = 0;
   #changed: Deferred<void> | undefined;
-  #warningTimer: unknown;
   /** @ignore Runs of `sendAll` and `writable`, which fail when the link ends even while they have nothing to send. */
   readonly parallel: Set<ParallelSends> = new Set();
   /** @ignore Called when no message is under way any more. */
@@ -190,8 +190,8 @@ export class Sender extends Link {
     this.recovery?.pushed(delivery);
     this.#pending++;
     this.connection.wake();
-    // Last, as Deno's first timer may run microtasks, in which the link can end.
-    if (waits && this.#warningTimer === undefined) this.#watchCredit();
+    // A server may hold what it sends as long as it likes: whoever consumes it takes the time that work takes.
+    if (waits || this.settings !== undefined) this.#watch.begin();
     return delivery;
   }
 
@@ -323,7 +323,7 @@ export class Sender extends Link {
 
   /** {@inheritDoc Link.onended} */
   protected override onended(ending: () => Error): void {
-    this.connection.environment.clearTimer(this.#warningTimer);
+    this.#watch.end();
     this.#writer.release();
     // Listeners come last: they may send again at once.
     const ended = this.#outgoing.clear().map((delivery) => ({ left: hasLeft(delivery), delivery }));
@@ -427,19 +427,6 @@ export class Sender extends Link {
     this.recovery?.attached(this.remote!);
   }
 
-  // One timer for all that wait: a link whose delivery-count moves makes progress.
-  #watchCredit(): void {
-    const sent = this.endpoint?.deliveryCount;
-    this.#warningTimer = this.connection.environment.setTimer(() => {
-      this.#warningTimer = undefined;
-      const { queued } = this.#outgoing;
-      if (queued === 0) return;
-      if (sent !== this.endpoint?.deliveryCount) this.#watchCredit();
-      else this.writeLog("sendWaits", { queued, attached: this.usable });
-    }, WARNING_DELAY_MS);
-    if (this.over) this.connection.environment.clearTimer(this.#warningTimer);
-  }
-
   #useOutgoing(endpoint: SenderEndpoint): SenderEndpoint {
     endpoint.useOutgoing(this.#outgoing);
     return this.endpoint = endpoint;
@@ -484,6 +471,7 @@ export class Sender extends Link {
     const listener = delivery.context as SendListener | undefined;
     if (listener === undefined) return undefined;
     delivery.context = undefined;
+    this.#watch.concluded++;
     if (--this.#pending === 0) this.onidle?.();
     (listener as { callOff?: () => void }).callOff?.();
     return listener;

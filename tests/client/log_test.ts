@@ -93,6 +93,85 @@ test("log: whoever waits for messages of a link that is not attached in 10 s is 
   }
 });
 
+/** A client of a server that takes links, and what its log has told. */
+function told10(options: { answers: boolean }) {
+  const time = new VirtualTime();
+  const entries: LogEntry[] = [];
+  const never = () => new Promise<never>(() => {});
+  const server = acceptor({
+    environment: time,
+    onReceiver: (request) => options.answers ? void request.accept({ credit: 10, settle: "manual" }) : never(),
+    onSender: (request) => options.answers ? void request.accept() : never(),
+  });
+  const connection = linkUp(server, { environment: time, log: (entry) => entries.push(entry) });
+  const end = async (): Promise<void> => {
+    connection.destroy(new Error("over"));
+    await time.pass(9_000);
+    assertEquals(time.pending, 0);
+  };
+  return { time, connection, entries, end };
+}
+
+test("log: messages that have left and get no outcome are told once a minute", async () => {
+  const { time, connection, entries, end } = told10({ answers: true });
+  const orders = connection.sender("orders");
+  for (let i = 0; i < 3; i++) orders.send({ body: i });
+  await time.pass(9_900);
+  assertEquals(entries, []);
+  // What leaves at first is progress.
+  await time.pass(10_200);
+  assertEquals(entries.length, 1);
+  orders.send({ body: 3 });
+  await time.pass(30_000);
+  assertEquals(told(entries), [[
+    "warning",
+    "send-waits",
+    "orders",
+    'Cannot tell the outcome of 3 messages to "orders" at H yet: they have left, and the peer settles none; does it wait for somebody who accepts them? A signal bounds the wait',
+  ]]);
+  await end();
+});
+
+test("log: whoever waits for a link that is not attached in 10 s is told", async () => {
+  const { time, connection, entries, end } = told10({ answers: false });
+  connection.sender("orders").ready().catch(() => {});
+  connection.receiver("bills").ready().catch(() => {});
+  connection.receiver("jobs", { credit: "manual" }).receiveBatch(5).catch(() => {});
+  await time.pass(10_100);
+  const yet = "yet: they wait for the peer to accept the link. A signal bounds the wait";
+  assertEquals(told(entries), [
+    [
+      "warning",
+      "send-waits",
+      "orders",
+      'Cannot send to "orders" at H yet: the peer has not accepted the link. A signal bounds the wait',
+    ],
+    ["warning", "receive-waits", "bills", `Cannot receive messages of "bills" at H ${yet}`],
+    ["warning", "receive-waits", "jobs", `Cannot receive messages of "jobs" at H ${yet}`],
+  ]);
+  await end();
+});
+
+test("log: a drain that is not answered in 10 s is told", async () => {
+  const { time, entries, connection, end } = told10({ answers: true });
+  const jobs = connection.receiver("jobs", { credit: "manual" });
+  await jobs.ready();
+  jobs.grant(5);
+  await time.pass(10);
+  // The server's sender never answers.
+  const { endpoint } = jobs;
+  endpoint!.flow = (): void => {};
+  jobs.drain().catch(() => {});
+  await time.pass(10_100);
+  assertEquals(told(entries), [[
+    "warning",
+    "receive-waits",
+    "jobs",
+    'Cannot drain "jobs" at H yet: the peer has not answered. A signal bounds the wait',
+  ]]);
+  await end();
+});
+
 test("log: a send to a receiver that takes one now and then is not told", async () => {
   const time = new VirtualTime();
   const entries: LogEntry[] = [];
