@@ -432,6 +432,11 @@ const MISTAKES: [what: string, text: string | RegExp, make: (place: Place) => un
   ["null as options of a batch", "Cannot make batch: options are null, not an object", () => batch([], null as never)],
   ["a bigint as float", /^Cannot encode float: 1 does not fit/, () => float(1n as never)],
   ["nothing to print", 'Cannot print composite: it is undefined, which has no "kind"', () => print(undefined as never)],
+  [
+    "a filter of another copy of the package",
+    'Cannot encode map: an object of class Described of another copy or version of this package does not fit (source, field "filter") (attach, field "source")',
+    ({ connection }) => connection.receiver("a", { filter: { old: new (class Described {})() as never } }),
+  ],
   ["listen without options", "Cannot listen: options are null, not an object", () => listen(undefined as never)],
 ];
 

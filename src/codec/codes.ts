@@ -8,7 +8,7 @@ import { isBytes, isDate } from "../base/kinds.ts";
 import { describeKind } from "../base/options.ts";
 import { quote } from "../base/text.ts";
 import { parseUuid } from "./primitives.ts";
-import type { PrimitiveType } from "./values.ts";
+import { AmqpArray, Described, type PrimitiveType, Typed } from "./values.ts";
 
 // By code; the comments distinguish the codes of one type.
 const types: { readonly [code: number]: PrimitiveType | undefined } = {
@@ -254,5 +254,11 @@ export function misfit(type: string, value: unknown): RangeError | TypeError {
 function describe(value: unknown): string {
   if (typeof value === "string") return quote(value);
   if (isBytes(value)) return `a binary of ${value.length} bytes`;
-  return typeof value === "object" || typeof value === "function" ? describeKind(value) : String(value);
+  if (typeof value !== "object" && typeof value !== "function") return String(value);
+  const kind = describeKind(value);
+  const isOwn = value instanceof Typed || value instanceof Described || value instanceof AmqpArray;
+  // As of filters that a second copy of the package made.
+  return !isOwn && /class (Typed|Described|AmqpArray)$/.test(kind)
+    ? `${kind} of another copy or version of this package`
+    : kind;
 }
