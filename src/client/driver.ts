@@ -11,7 +11,7 @@ import { AmqpError, TransportError } from "../base/errors.ts";
 import { quote } from "../base/text.ts";
 import type { ConnectionEndpoint } from "../engine/connection.ts";
 import type { EngineEvent } from "../engine/events.ts";
-import { type Channel, type ChannelClose, MAX_BUFFERED_BYTES } from "../transport/channel.ts";
+import { type Channel, type ChannelClose, MAX_BUFFERED_BYTES, TRY_AGAIN_LATER } from "../transport/channel.ts";
 import { Deferred } from "../base/wait.ts";
 
 // The lower bound of the option: below it channels resolve `ready()` at once.
@@ -269,7 +269,14 @@ function lost({ code, reason, cause }: ChannelClose, { handshake, local, remote 
   const because = reason === "" ? known : `, reason ${quote(reason, 125)}`;
   // RabbitMQ drops the connection, without a frame, for a virtual host that it does not have.
   const { hostname } = handshake.client && handshake.expects === "amqpFrame" && !remote && local || {};
-  const hint = hostname === undefined ? "" : `; does the peer know the "hostname" ${quote(hostname)}?`;
+  const hint = hostname !== undefined
+    ? `; does the peer know the "hostname" ${quote(hostname)}?`
+    : code === TRY_AGAIN_LATER
+    ? "; the peer takes no more now: close connections that nobody needs, or try again later"
+    // Over sockets there is no code that says so.
+    : handshake.client && handshake.expects === "header" && !remote
+    ? "; the peer has said nothing: has it too many connections, or does it speak no AMQP?"
+    : "";
   const message = `Cannot go on: connection ended with code ${code}${because}${hint}`;
   return new TransportError("connection-lost", message, { closeCode: code, cause });
 }

@@ -106,7 +106,8 @@ test("errors: a connection that is dropped for its open, as RabbitMQ does, tells
       };
       far.onbytes = drop;
       const error = await assertRejects(() => connect(near, { auth: null, reconnect: false, hostname }), Error);
-      const told = answer === undefined ? "" : hint;
+      const silent = "; the peer has said nothing: has it too many connections, or does it speak no AMQP?";
+      const told = answer === undefined ? silent : hint;
       assertEquals(error.message, `Cannot go on: connection ended with code 1006${told}`);
     }
   }

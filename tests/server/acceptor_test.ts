@@ -108,6 +108,9 @@ test("ATK-8: connections above the limit are closed before anything is made for 
   assertEquals([code, reason, log.received], [1013, "Too many connections", 0]);
   const error = await assertRejects(() => linkUp(server).ready(), TransportError);
   assertEquals(error.closeCode, 1013);
+  const told =
+    'code 1013, reason "Too many connections"; the peer takes no more now: close connections that nobody needs';
+  assertEquals([error.message.includes(told), error.retryable], [true, true], error.message);
   assertEquals(server.connections.size, 2);
   await connections[0]!.close();
   connections.push(linkUp(server));
