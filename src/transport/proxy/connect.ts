@@ -9,6 +9,7 @@
  */
 
 import { TransportError, type TransportErrorCode } from "../../base/errors.ts";
+import { checkText } from "../../base/options.ts";
 import {
   type Challenge,
   parseChallenges,
@@ -182,14 +183,14 @@ export class ProxyTunnel {
   }
 
   /**
-   * Answers `credentials`; undefined ends the attempt.
+   * Answers `credentials`; undefined or null ends the attempt.
    *
    * @throws {TypeError} Without such an event.
    */
-  authenticate(credentials: ProxyCredentials | undefined, now: number): ProxyEvent | undefined {
+  authenticate(credentials: ProxyCredentials | null | undefined, now: number): ProxyEvent | undefined {
     if (this.#state !== "credentials") throw new TypeError("Cannot authenticate: no credentials were asked for");
     return this.#guard(() => {
-      if (credentials === undefined) {
+      if (credentials == null) {
         throw this.#error("proxy-authentication-failed", "status is 407, no credentials were given", { status: 407 });
       }
       return this.#answer(now, credentials);
@@ -197,16 +198,17 @@ export class ProxyTunnel {
   }
 
   /**
-   * Answers `challenge` with the value of `Proxy-Authorization`; undefined ends the attempt.
+   * Answers `challenge` with the value of `Proxy-Authorization`; undefined or null ends the attempt.
    *
-   * @throws {TypeError} Without such an event.
+   * @throws {TypeError} Without such an event, or if the value is no string.
    */
-  respond(value: string | undefined, now: number): ProxyEvent | undefined {
+  respond(value: string | null | undefined, now: number): ProxyEvent | undefined {
     if (this.#state !== "credentials") throw new TypeError("Cannot authenticate: no challenge is open");
     return this.#guard(() => {
-      if (value === undefined) {
+      if (value == null) {
         throw this.#error("proxy-authentication-failed", "status is 407, no answer was given", { status: 407 });
       }
+      checkText("authenticate at proxy", 'what option "authenticate" gave', value);
       this.#own = value;
       return this.#requestAgain(now);
     });

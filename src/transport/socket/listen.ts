@@ -17,6 +17,7 @@ import { hasSockets, listenTcp, noSockets, type OnSecure, tlsAcceptor } from "..
 import { Callbacks } from "./callbacks.ts";
 import { HttpExchange, type HttpServiceOptions, WEB_SOCKET_LIMIT_KINDS } from "./listen_http.ts";
 import {
+  checkSchemes,
   LIMIT_KINDS,
   LISTEN_KINDS,
   type ListenInfo,
@@ -130,6 +131,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   }
   acceptedSubprotocols(options.subprotocols);
   if (options.tls !== undefined) checkServerTls(options.tls);
+  checkSchemes(options);
   if (!hasSockets()) throw noSockets("listen");
   const incoming = new IncomingConnections(options);
   const listener = await listenTcp(options, (socket) => incoming.receive(socket), allowListening).catch((error) => {

@@ -122,3 +122,18 @@ export const LISTEN_KINDS: OptionKinds<Omit<ListenOptions, "limits" | keyof Upgr
   authenticate: "function",
   health: "string",
 };
+
+/**
+ * Checks that a client could speak one of the protocols to serve.
+ *
+ * @throws {TypeError} If none could.
+ */
+export function checkSchemes({ schemes, tls }: ListenOptions): void {
+  if (schemes?.length === 0) throw new TypeError('Cannot listen: option "schemes" is empty, leave it out to serve all');
+  if (schemes === undefined || tls !== undefined || schemes.some((scheme) => scheme === "ws" || scheme === "amqp")) {
+    return;
+  }
+  throw new TypeError(
+    'Cannot listen: option "schemes" names only those over TLS, give "tls" with a certificate and key',
+  );
+}

@@ -64,12 +64,16 @@ export interface PreparedUpgrade {
 /**
  * Makes the request that opens a WebSocket.
  *
- * @throws {TypeError} If a subprotocol or a header field may not be sent.
+ * @throws {TypeError} If a subprotocol, the host or a header field may not be sent.
  */
 export async function prepareUpgrade(options: PrepareUpgradeOptions): Promise<PreparedUpgrade> {
   const { url, crypto, subprotocols = [], host = url.host, headers = [] } = options;
   if (subprotocols.length > 0) checkSubprotocols(subprotocols);
   checkExtraHeaders(headers);
+  // Empty, or with a blank or a path in it, no server could route by it [rfc9110 7.2].
+  if (!/^[^\s/?#@]+$/.test(host)) {
+    throw new TypeError('Cannot set header "Host": it is no host, such as "broker.example:443"');
+  }
   const nonce = new Uint8Array(16);
   crypto.getRandomValues(nonce);
   const key = encodeBase64(nonce);

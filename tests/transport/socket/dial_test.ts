@@ -495,3 +495,21 @@ test("ATK-32: an error of onstep ends the attempt at any step, and drops the soc
     await gone.promise;
   }
 });
+
+test("PXY-6: an authenticator and a callback that give null have nothing, and another kind of value is told", async () => {
+  await using proxy = await connectProxy({ auth: "digest" });
+  const dialled = (more: object) =>
+    dialSocket("amqp://127.0.0.1:1", { proxy: { url: proxy.url, ...more } }).catch((error) => error.message);
+  const refused = `Cannot open tunnel through "${new URL(proxy.url).host}": status is 407`;
+  assertEquals(await dialled({ authenticate: () => null }), `${refused}, no answer was given`);
+  assertEquals(await dialled({ credentials: () => null }), `${refused}, no credentials were given`);
+  const wrong = 'Cannot authenticate at proxy: what option "authenticate" gave is a number, not a string';
+  assertEquals(await dialled({ authenticate: () => 5 }), wrong);
+});
+
+test("WS-1: a Host that is none is refused before anything is dialled", async () => {
+  for (const hostHeader of ["", "a b", "a/b", "user@a", "a\r\nX: y"]) {
+    const dialled = dialSocket("ws://127.0.0.1:1", { hostHeader });
+    await assertRejects(() => dialled, TypeError, 'Cannot set header "Host": it is no host');
+  }
+});

@@ -577,6 +577,9 @@ test("listen: options that cannot be used, and ports that are taken, reject", as
   await assertRejects(() => start({ limits: { maxConnectionsPerAddress: 0 } }), RangeError);
   await assertRejects(() => start({ tls: { cert: "x", key: "y" } }));
   await assertRejects(() => start({ tls: { ...keyPair("server"), clientCertificate: "request" } }), TypeError);
+  for (const schemes of [[], ["wss", "amqps"]] as const) {
+    await assertRejects(() => start({ schemes }), TypeError, 'Cannot listen: option "schemes"');
+  }
   // Without a certificate every handshake would fail.
   const without = { ca } as unknown as ListenOptions["tls"];
   await assertRejects(() => start({ tls: without }), TypeError, 'Cannot use tls: a server needs "cert" and "key"');
