@@ -279,8 +279,12 @@ function subscribe(
   if (name.startsWith(UNNAMED)) return topic.subscribe(options);
   const { subscriptions, budget, maxSubscriptions } = context;
   const bytes = 2 * name.length;
-  if (subscriptions.size >= maxSubscriptions || !budget.reserve(bytes)) {
-    throw refusal(condition.resourceLimitExceeded, "there are too many subscriptions");
+  const isFull = subscriptions.size >= maxSubscriptions;
+  if (isFull || !budget.reserve(bytes)) {
+    const why = isFull
+      ? `${maxSubscriptions}, as many as "maxQueues" allows`
+      : "their names fill the memory of the broker";
+    throw refusal(condition.resourceLimitExceeded, `there are too many subscriptions: ${why}`);
   }
   const subscription = topic.subscribe(options);
   subscriptions.set(name, topic);

@@ -200,3 +200,21 @@ test("nodes of the program's own are handed their links", async () => {
   assertEquals((await assertRejects(() => stranger.ready(), AmqpError)).condition, condition.unauthorizedAccess);
   assertEquals(seen, ["receiver", "sender"]);
 });
+
+test("ATK-8: subscriptions that outlive their links are limited in number, and make place when they end", async () => {
+  await using broker = new Broker({ maxQueues: 2, log: null });
+  const connection = await broker.connect({ containerId: "client", log: null });
+  const [first, second, third] = ["one", "two", "three"].map((name) => durable(connection, name));
+  await Promise.all([first!.ready(), second!.ready()]);
+  const error = await assertRejects(
+    () => third!.ready(),
+    AmqpError,
+    'too many subscriptions: 2, as many as "maxQueues"',
+  );
+  assertEquals(error.condition, condition.resourceLimitExceeded);
+  // A detach keeps its subscription, a close ends it.
+  await first!.detach();
+  await assertRejects(() => durable(connection, "three").ready(), AmqpError, "too many subscriptions");
+  await second!.close();
+  await durable(connection, "three").ready();
+});
