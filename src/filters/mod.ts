@@ -125,7 +125,7 @@ export function topicBinding(pattern: string): Fields {
  * ```
  */
 export function headersBinding(headers: Readonly<Record<string, Value>>, match: "all" | "any" = "all"): Fields {
-  checkRecord("headers", headers);
+  checkConditions("headers", headers);
   if (match !== "all" && match !== "any") refuse("match", match, '"all" or "any"');
   const map = new Map<Value, Value>(Object.entries({ "x-match": match, ...headers }));
   return { "apache.org:legacy-amqp-headers-binding:map": described(0x0000468c00000002n, map) };
@@ -182,7 +182,7 @@ export function sqlFilter(expression: string): Fields {
  * ```
  */
 export function propertiesFilter(properties: Partial<Properties>): Fields {
-  checkRecord("properties", properties);
+  checkConditions("properties", properties);
   try {
     checkFields("properties", properties);
   } catch (error) {
@@ -210,7 +210,7 @@ export function propertiesFilter(properties: Partial<Properties>): Fields {
  * ```
  */
 export function applicationPropertiesFilter(properties: Readonly<Record<string, Value>>): Fields {
-  checkRecord("application properties", properties);
+  checkConditions("application properties", properties);
   return { "amqp:application-properties-filter": described(0x174n, new Map<Value, Value>(Object.entries(properties))) };
 }
 
@@ -252,7 +252,9 @@ export function streamOffset(from: "first" | "last" | "next" | bigint | number |
  * ```
  */
 export function streamFilter(values: string | readonly string[], matchUnfiltered = false): Fields {
-  if (typeof values !== "string" && !Array.isArray(values)) refuse("values", values, "a string or an array of strings");
+  for (const value of typeof values === "string" ? [] : Array.isArray(values) ? values : [values]) {
+    if (typeof value !== "string") refuse("values", value, "a string or an array of strings");
+  }
   const value = typeof values === "string" ? values : [...values];
   const filter: Fields = { "rabbitmq:stream-filter": described("rabbitmq:stream-filter", value) };
   if (matchUnfiltered) {
@@ -315,21 +317,41 @@ export function sessionFilter(sessionId: string | null): Fields {
   return { "com.microsoft:session-filter": sessionId };
 }
 
+// Each position by the name of its field, with what its value has to be.
+const POSITIONS: Readonly<Record<string, readonly [wanted: string, fits: (value: unknown) => boolean]>> = {
+  offset: ["a string", (value) => typeof value === "string"],
+  sequenceNumber: ["a whole number or bigint", (value) => typeof value === "bigint" || Number.isSafeInteger(value)],
+  enqueuedTime: ["a valid Date", (value) => isDate(value) && !Number.isNaN(value.getTime())],
+};
+
 function checkPosition(position: EventPosition): void {
   checkRecord("position", position);
-  if ("offset" in position) checkText("make filter", "offset", position.offset);
-  else if ("sequenceNumber" in position) {
-    const { sequenceNumber } = position;
-    if (typeof sequenceNumber !== "number" && typeof sequenceNumber !== "bigint") {
-      refuse("sequenceNumber", sequenceNumber, "a number or bigint");
-    }
-  } else if (!("enqueuedTime" in position)) {
+  const given = Object.entries(position).filter(([, value]) => value !== undefined);
+  const [first, ...others] = given.filter(([name]) => Object.hasOwn(POSITIONS, name));
+  if (first === undefined || others.length > 0) {
     refuse("position", position, "one with offset, sequenceNumber or enqueuedTime");
-  } else if (!isDate(position.enqueuedTime)) refuse("enqueuedTime", position.enqueuedTime, "a Date");
+  }
+  const [name, value] = first;
+  const [wanted, fits] = POSITIONS[name]!;
+  if (!fits(value)) refuse(name, value, wanted);
+  for (const [other, value] of given) {
+    if (other === name) continue;
+    if (other !== "inclusive") throw new TypeError(`Cannot make filter: position has no ${quote(other)}`);
+    if (name === "enqueuedTime") throw new TypeError("Cannot make filter: only an offset or a number is inclusive");
+    if (typeof value !== "boolean") refuse(other, value, "a boolean");
+  }
 }
 
 function checkRecord(what: string, value: unknown): void {
   if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(what, value, "an object");
+}
+
+// A value that is missing would be null, which a filter takes for another condition.
+function checkConditions(what: string, value: object): void {
+  checkRecord(what, value);
+  for (const [name, item] of Object.entries(value)) {
+    if (item === undefined) throw new TypeError(`Cannot make filter: ${quote(name)} is undefined, leave it out`);
+  }
 }
 
 function refuse(what: string, value: unknown, wanted: string): never {

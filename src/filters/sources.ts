@@ -31,7 +31,7 @@ export interface SubscriptionOptions {
   instance?: number | undefined;
 }
 
-const SHARING_KINDS: Kinds = { global: "boolean", instance: "number" };
+const SHARING_KINDS: Kinds = { global: "boolean", instance: "whole number from 1" };
 
 // The name of the subscription, not of the topic, which the receiver gets.
 function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOptions): void {
@@ -65,6 +65,17 @@ function checkSubscription(name: unknown, kinds: Kinds, options: SubscriptionOpt
  */
 export function durableSubscription(name: string, options: SubscriptionOptions = {}): SourceSettings {
   checkSubscription(name, { shared: "boolean", ...SHARING_KINDS }, options);
+  const { shared, global, instance } = options;
+  const alone = shared === true
+    ? undefined
+    : global === true
+    ? "global"
+    : instance !== undefined
+    ? "instance"
+    : undefined;
+  if (alone !== undefined) {
+    throw new TypeError(`Cannot subscribe: option "${alone}" is for those that are shared, give shared: true`);
+  }
   return {
     name: options.shared === true ? linkName(name, options, "") : name,
     source: { ...capabilities(options), durable: "unsettled-state", expiryPolicy: "never" },

@@ -180,8 +180,35 @@ test("filters: what is none is refused where it is written, and the error says w
       [() => eventPosition("@latest" as never), 'filter: position is "@latest", not an object'],
       [() => eventPosition({} as never), "filter: position is an empty object, not one with offset, "],
       [() => eventPosition({ offset: 5 } as never), "filter: offset is a number, not a string"],
-      [() => eventPosition({ sequenceNumber: "5" } as never), 'filter: sequenceNumber is "5", not a number or bigint'],
-      [() => eventPosition({ enqueuedTime: 5 } as never), "filter: enqueuedTime is a number, not a Date"],
+      [
+        () => eventPosition({ sequenceNumber: "5" } as never),
+        'filter: sequenceNumber is "5", not a whole number or bigint',
+      ],
+      [
+        () => eventPosition({ sequenceNumber: NaN }),
+        "filter: sequenceNumber is a number, not a whole number or bigint",
+      ],
+      [
+        () => eventPosition({ enqueuedTime: new Date(NaN) }),
+        "filter: enqueuedTime is an object of class Date, not a valid",
+      ],
+      [() => eventPosition({ offset: "1", inclusiv: true } as never), 'filter: position has no "inclusiv"'],
+      [() => eventPosition({ offset: "1", inclusive: "no" } as never), 'filter: inclusive is "no", not a boolean'],
+      [
+        () => eventPosition({ enqueuedTime: new Date(9), inclusive: true } as never),
+        "filter: only an offset or a number",
+      ],
+      [
+        () => eventPosition({ offset: "1", sequenceNumber: 5 }),
+        'an object with "offset", "sequenceNumber", not one with',
+      ],
+      [() => streamFilter(["a", 5] as never), "filter: values is a number, not a string or an array of strings"],
+      [() => propertiesFilter({ subject: undefined }), 'filter: "subject" is undefined, leave it out'],
+      [() => headersBinding({ a: undefined } as never), 'filter: "a" is undefined, leave it out'],
+      [() => applicationPropertiesFilter({ a: undefined } as never), 'filter: "a" is undefined, leave it out'],
+      [() => eventPosition({ enqueuedTime: 5 } as never), "filter: enqueuedTime is a number, not a valid Date"],
+      [() => durableSubscription("s", { global: true }), 'subscribe: option "global" is for those that are shared'],
+      [() => durableSubscription("s", { instance: 2 }), 'subscribe: option "instance" is for those that are shared'],
       [() => sessionFilter(none), "filter: session id is undefined, not a string"],
       [() => nodeProperties(none), "node: lifetime is undefined, not one of close, no-links, "],
       [() => nodeProperties("toString" as never), 'node: lifetime is "toString", not one of'],
@@ -190,6 +217,7 @@ test("filters: what is none is refused where it is written, and the error says w
       [() => delayed(1, { servicebus: true } as never), '"serviceBus" is meant'],
     ] satisfies [() => unknown, string][]
   ) assertThrows(call, TypeError, told);
+  assertThrows(() => sharedSubscription("s", { instance: 0 }), RangeError, 'option "instance" is 0');
 });
 
 test("TRM-5: filters that are in force as asked for are no error, whatever the peer calls them", async () => {
