@@ -170,7 +170,7 @@ export class ProxyTunnel {
       case "answer":
         // A proxy may close a kept connection at any time, without having seen the request [rfc9112 9.3.1].
         if (this.#reused && !this.#hasAnswered) return this.#reconnect(now);
-        return this.#fail(this.#error("proxy-failed", "the proxy closed the connection before it answered"));
+        return this.#fail(this.#error("proxy-failed", this.#closedState()));
       case "body":
         this.#reusable = false;
         return this.#guard(() => this.#handleChallenge(now));
@@ -252,7 +252,16 @@ export class ProxyTunnel {
     this.#deadline = now + this.#stepTimeoutMs;
   }
 
+  // A server that expects TLS answers a request with an alert, or just closes.
+  #closedState(): string {
+    const hint = this.#hasAnswered || this.#proxy.secure ? "" : "; does it expect TLS? Then its URL begins with https:";
+    return `the proxy closed the connection before it answered${hint}`;
+  }
+
   #readHead(bytes: Uint8Array, now: number): ProxyEvent | undefined {
+    if (!this.#hasAnswered && !this.#proxy.secure && bytes[0] === 0x15 && bytes[1] === 3) {
+      throw this.#error("proxy-failed", "the proxy speaks TLS, its URL begins with https:");
+    }
     this.#hasAnswered = true;
     let rest = bytes;
     for (let head = this.#parser.receive(rest); head !== undefined; head = this.#parser.receive(rest)) {

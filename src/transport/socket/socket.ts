@@ -282,8 +282,11 @@ function lostChannel(error?: Error): ChannelClose {
   };
 }
 
+/** Whose TLS an error is about: the option that has its settings. */
+export type TlsOption = "tls" | "proxy.tls";
+
 /** The system's reason in short: the error's code, or its message. */
-export function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown, option: TlsOption = "tls"): string {
   const { code, message } = error as { code?: unknown; message?: unknown };
   const reason = typeof code === "string" && code !== ""
     ? code
@@ -292,7 +295,8 @@ export function reasonOf(error: unknown): string {
     : "runtime does not tell why";
   // With TLS 1.3 this comes only after the handshake.
   const refused = /alert.*certificate/i.test(`${reason} ${message}`);
-  return refused ? `${reason}; the peer wants a certificate that it knows, see tls.cert and tls.key` : reason;
+  if (!refused) return reason;
+  return `${reason}; the peer wants a certificate that it knows, see ${option}.cert and ${option}.key`;
 }
 
 // Not a Buffer: subarrays of one cost more, and decoded values should not be Buffers.

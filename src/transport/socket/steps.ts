@@ -3,7 +3,7 @@ import { TransportError } from "../../base/errors.ts";
 import { quote } from "../../base/text.ts";
 import { abortReason, onAbort, part } from "../../base/wait.ts";
 import { connectTcp, connectTls, tlsUnreadable } from "../runtime/node.ts";
-import { reasonOf, type Socket } from "./socket.ts";
+import { reasonOf, type Socket, type TlsOption } from "./socket.ts";
 import type { TlsOptions } from "./tls.ts";
 import { guard, type TransportEvent } from "../channel.ts";
 import { joinAuthority } from "../url.ts";
@@ -64,8 +64,9 @@ function tellStep(socket: Socket, { onstep }: StepOptions, event: TransportEvent
 // Waits for `event`, and drops the socket if anything else comes first.
 function step(
   socket: Socket,
-  { event, what, signal, timeoutMs }: StepOptions & { event: "connect" | "secureConnect"; what: string },
+  { event, what, signal, timeoutMs, peer }: StepOptions & { event: "connect" | "secureConnect"; what: string },
 ): Promise<void> {
+  const option = peer === undefined ? "tls" : "proxy.tls";
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       clearTimeout(timer);
@@ -85,13 +86,13 @@ function step(
     };
     const abort = (): void => fail(abortReason(signal));
     const broken = (cause: Error): void => {
-      const reason = reasonOf(cause);
-      const [remedy, passes] = remedyFor(`${reason} ${cause.message}`, event);
+      const reason = reasonOf(cause, option);
+      const [remedy, passes] = remedyFor(`${reason} ${cause.message}`, event, option);
       const options = { cause, ...(passes ? {} : { retryable: false }) };
       fail(new TransportError("connect-failed", `Cannot ${what}: ${reason}${remedy}`, options));
     };
     const ended = (): void => {
-      fail(new TransportError("connect-failed", `Cannot ${what}: connection ended${remedyFor("", event)[0]}`));
+      fail(new TransportError("connect-failed", `Cannot ${what}: connection ended${remedyFor("", event, option)[0]}`));
     };
     const timer = guard(timeoutMs, () => {
       fail(new TransportError("timeout", `Cannot ${what}: no answer within ${timeoutMs} ms`));
@@ -104,8 +105,12 @@ function step(
 }
 
 // A remedy for an error, from the messages of OpenSSL (Node), BoringSSL (Bun) and rustls (Deno), and whether the error may
-// pass.
-function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: string, passes: boolean] {
+// pass. `option` has the settings of this TLS: that of the connection, or the proxy's own.
+function remedyFor(
+  text: string,
+  event: "connect" | "secureConnect",
+  option: TlsOption,
+): [remedy: string, passes: boolean] {
   if (event === "connect") {
     if (/EPERM|EACCES|NotCapable|Requires net access/.test(text)) {
       return [", this process may not; on Deno run with --allow-net", false];
@@ -115,21 +120,23 @@ function remedyFor(text: string, event: "connect" | "secureConnect"): [remedy: s
     return ["", true];
   }
   if (/ALTNAME|NotValidForName|not valid for name|does not match/i.test(text)) {
-    return ["; the certificate is for another name, give that in tls.serverName if it is the right one", false];
+    return [`; the certificate is for another name, give that in ${option}.serverName if it is the right one`, false];
   }
   if (/EXPIRED|certificate has expired|NOT_YET_VALID/i.test(text)) return ["; the certificate is out of date", false];
   if (/SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)|UnknownIssuer|self[- ]signed|CaUsedAsEndEntity/i.test(text)) {
-    return ["; give the authority that its certificate comes from in tls.ca", false];
+    return [`; give the authority that its certificate comes from in ${option}.ca`, false];
   }
   if (/WRONG_VERSION|wrong version|InvalidContentType|packet length too long|http request/i.test(text)) {
-    return ["; the port speaks no TLS, connect by ws: or amqp: if that is meant", false];
+    const clear = option === "tls" ? "connect by ws: or amqp:" : "give the proxy's URL as http:";
+    return [`; the port speaks no TLS, ${clear} if that is meant`, false];
   }
   // What a server with TLS 1.2 says of a missing certificate, among others.
   if (/handshake.?failure/i.test(text)) {
-    return ["; if the server wants a certificate, see tls.cert and tls.key", false];
+    return [`; if the server wants a certificate, see ${option}.cert and ${option}.key`, false];
   }
   if (text === "" || /ECONNRESET|UnexpectedEof|unexpected end|eof|disconnected before/i.test(text)) {
-    return ["; does this port speak TLS? ws: and amqp: do without", true];
+    const clear = option === "tls" ? "ws: and amqp: do" : "an http: URL of the proxy does";
+    return [`; does this port speak TLS? ${clear} without`, true];
   }
   return ["", true];
 }

@@ -5,6 +5,7 @@
  */
 
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
+import { TransportError } from "../../base/errors.ts";
 import { abortable, abortReason } from "../../base/wait.ts";
 import { guard } from "../channel.ts";
 import { type ProxyEvent, ProxyTunnel } from "../proxy/connect.ts";
@@ -13,7 +14,7 @@ import { formatAuthority, HttpProxy, type ProxyOptions } from "../proxy/http_pro
 import { SocksProxy, SocksTunnel } from "../proxy/socks.ts";
 import { environment, hash } from "../runtime/node.ts";
 import type { RemoteUrl } from "../url.ts";
-import type { Socket } from "./socket.ts";
+import { reasonOf, type Socket } from "./socket.ts";
 import { openTcp, openTls, type StepOptions } from "./steps.ts";
 import type { TlsOptions } from "./tls.ts";
 
@@ -134,12 +135,14 @@ class Exchange {
   readonly #events: ProxyEvent[] = [];
   #waiting: { resolve: (event: ProxyEvent) => void; reject: (reason: unknown) => void } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #broken: Error | undefined;
 
   constructor(socket: Socket, tunnel: ProxyTunnel | SocksTunnel, options: TunnelOptions) {
     this.#socket = socket;
     this.#tunnel = tunnel;
     this.#options = options;
     socket.on("data", this.#ondata);
+    socket.on("error", this.#onerror);
     socket.on("end", this.#onend);
     socket.on("close", this.#onend);
     options.signal?.addEventListener("abort", this.#onabort);
@@ -175,6 +178,7 @@ class Exchange {
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener("abort", this.#onabort);
     this.#socket.off("data", this.#ondata);
+    this.#socket.off("error", this.#onerror);
     this.#socket.off("end", this.#onend);
     this.#socket.off("close", this.#onend);
   }
@@ -185,11 +189,20 @@ class Exchange {
   }
 
   readonly #ondata = (bytes: Uint8Array): void => this.#handle(this.#tunnel.receive(new Uint8Array(bytes), now()));
-  readonly #onend = (): void => this.#handle(this.#tunnel.end(now()));
+  readonly #onerror = (error: Error): void => void (this.#broken = error);
+  readonly #onend = (): void => this.#handle(this.#explained(this.#tunnel.end(now())));
   readonly #onabort = (): void => {
     this.end();
     this.#waiting?.reject(abortReason(this.#options.signal));
   };
+
+  // With TLS 1.3 a proxy refuses a client's certificate only after the handshake.
+  #explained(event: ProxyEvent | undefined): ProxyEvent | undefined {
+    if (event?.kind !== "failed" || this.#broken === undefined) return event;
+    const { code, message } = event.error;
+    const text = `${message}: ${reasonOf(this.#broken, "proxy.tls")}`;
+    return { kind: "failed", error: new TransportError(code, text, { cause: this.#broken }) };
+  }
 
   #handle(event: ProxyEvent | undefined): void {
     if (event !== undefined) {

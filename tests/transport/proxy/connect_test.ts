@@ -118,7 +118,7 @@ test("PXY-3: HTTP/1.0, HTTP/1.1 and a missing reason are understood, other versi
     opened(converse([`${start}\r\n\r\n`]).outcome);
   }
   for (
-    const start of ["HTTP/2 200 OK", "HTTP/1.2 200 OK", "HTTP/1.1 20", "HTTP/1.1 2000", "SSH-2.0-x", "\x15\x03\x01"]
+    const start of ["HTTP/2 200 OK", "HTTP/1.2 200 OK", "HTTP/1.1 20", "HTTP/1.1 2000", "SSH-2.0-x"]
   ) {
     const error = failed(converse([`${start}\r\n\r\n`]).outcome);
     assertEquals(error.code, "proxy-failed", start);
@@ -268,14 +268,15 @@ test("PXY-5: a kept connection that closes before it says a byte is replaced onc
 });
 
 test("PXY-5: a connection that closes inside a head, or before the first, is a failure", () => {
-  for (const say of ["", "HTTP/1.1 2", OPEN.slice(0, -1)]) {
-    const { outcome } = converse([{ say, close: true }]);
-    assertEquals(
-      failed(outcome).message,
-      'Cannot open tunnel through "proxy.example:3128": the proxy closed the connection before it answered',
-    );
+  const closed = 'Cannot open tunnel through "proxy.example:3128": the proxy closed the connection before it answered';
+  for (const say of ["HTTP/1.1 2", OPEN.slice(0, -1)]) {
+    assertEquals(failed(converse([{ say, close: true }]).outcome).message, closed);
   }
+  const expectsTls = `${closed}; does it expect TLS? Then its URL begins with https:`;
+  assertEquals(failed(converse([{ say: "", close: true }]).outcome).message, expectsTls);
   assertEquals(failed(converse([challenge(BASIC_ASKED), { say: "H", close: true }]).outcome).code, "proxy-failed");
+  const speaksTls = 'Cannot open tunnel through "proxy.example:3128": the proxy speaks TLS, its URL begins with https:';
+  assertEquals(failed(converse([{ say: "\x15\x03\x03\x00\x02", close: true }]).outcome).message, speaksTls);
 });
 
 test("PXY-5: bytes beyond the body leave the connection out of step, so it is replaced", () => {

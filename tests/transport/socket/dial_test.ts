@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { TransportError } from "../../../src/base/errors.ts";
@@ -315,6 +315,36 @@ test("PXY-8, ATK-28: the certificate of a proxy over TLS is checked too, against
   assertEquals((await failure(url, { proxy: proxy.url })).code, "connect-failed");
   await assertEchoes(url, { proxy: { url: proxy.url, tls: { ca } } });
   await assertEchoes(url, { proxy: proxy.url, tls: { ca } });
+});
+
+test("PXY-8: what is wrong with the TLS of a proxy names the proxy and its own options, not those of the target", async () => {
+  const wanting = { ...keyPair("server"), ca, requestCert: true, rejectUnauthorized: true };
+  await using rogue = await bareServer(echo, keyPair("rogue"));
+  await using named = await bareServer(echo, keyPair("wrong_host"));
+  await using plain = await bareServer((socket) => void socket.end("HTTP/1.1 400 x\r\n\r\n"));
+  await using secure = await connectProxy({ tls: keyPair("server") });
+  await using early = await bareServer(echo, { ...wanting, maxVersion: "TLSv1.2" });
+  await using late = await bareServer(echo, { ...wanting, maxVersion: "TLSv1.3" });
+  const place = "localhost:";
+  for (
+    const [url, what] of [
+      [`https://${place}${rogue.port}`, /^Cannot open TLS to proxy .* in proxy\.tls\.ca$/],
+      [
+        `https://${place}${named.port}`,
+        /^Cannot open TLS to proxy .* in proxy\.tls\.serverName if it is the right one$/,
+      ],
+      [
+        `https://${place}${plain.port}`,
+        /^Cannot open TLS to proxy .*(?:URL as http: if that is meant|an http: URL .*)$/,
+      ],
+      [secure.url.replace("https:", "http:"), /^Cannot open tunnel .* URL begins with https:$/],
+      [`https://${place}${early.port}`, /proxy .* see proxy\.tls\.cert and proxy\.tls\.key$/],
+      [`https://${place}${late.port}`, /^Cannot open tunnel .* see proxy\.tls\.cert and proxy\.tls\.key$/],
+    ] as const
+  ) {
+    const error = await failure("wss://broker.invalid", { tls: { ca }, proxy: { url } });
+    assertMatch(error.message, what);
+  }
 });
 
 test("proxy: a refusal is told with its status", async () => {
