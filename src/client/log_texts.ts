@@ -37,6 +37,7 @@ export type LinkLogKind =
   | "sharesSession"
   | "notShared"
   | "notDurable"
+  | "sharedAlone"
   | "unread";
 
 // `where` is the node's address and the connection's host.
@@ -100,6 +101,13 @@ const texts: Record<LinkLogKind, (where: string, facts: Facts) => LogEntry> = {
     const message = `Cannot find the subscription to ${where} again from another connection: the peer knows it by ` +
       'the "containerId" of connect, which is random here and must be given, and the "name" of the receiver';
     return { level: "warning", code: "not-durable", message };
+  },
+  // The peer shares among the receivers of one container, and the name of this one is random.
+  sharedAlone(where) {
+    const message =
+      `Cannot share messages of ${where} with other connections: the peer knows the subscription by the ` +
+      '"containerId" of connect, which is random here, so each connection gets all of them; share it with "global: true"';
+    return { level: "warning", code: "not-shared", message };
   },
   // A receiver was asked for single messages, and then for none.
   unread(where, { queued }) {

@@ -72,7 +72,7 @@ function filterDifference(local: Attach | undefined, remote: Attach | undefined)
 interface SubscribedReceiver {
   readonly endpoint: { readonly local?: Attach; readonly remote?: Attach } | undefined;
   readonly connection: { readonly isNamed: boolean; readonly remote: Readonly<Open> | undefined };
-  writeLog(kind: "notShared" | "notDurable", facts: Facts): void;
+  writeLog(kind: "notShared" | "notDurable" | "sharedAlone", facts: Facts): void;
 }
 
 /**
@@ -86,7 +86,9 @@ function checkSubscription(receiver: SubscribedReceiver): void {
   if (isShared(local) && !isOffered) receiver.writeLog("notShared", {});
   const { durable = "none", capabilities } = local?.source ?? {};
   // A global subscription is that of all containers.
-  if (durable !== "none" && !isNamed && !capabilities?.includes("global")) receiver.writeLog("notDurable", {});
+  if (isNamed || capabilities?.includes("global")) return;
+  if (durable !== "none") receiver.writeLog("notDurable", {});
+  else if (isShared(local) && isOffered) receiver.writeLog("sharedAlone", {});
 }
 
 function isShared(attach: Attach | undefined): boolean {

@@ -85,13 +85,15 @@ export function durableSubscription(name: string, options: SubscriptionOptions =
 /**
  * A subscription to a topic shared by several receivers, while at least one of them is attached.
  *
+ * Without `global` those of one container share it: connections without the same `containerId` get all messages each.
+ *
  * @example
  * ```ts
  * import type { Connection } from "@webamqp/amqp";
  * import { sharedSubscription } from "@webamqp/amqp/filters";
  *
  * function receive(connection: Connection) {
- *   return connection.receiver("prices", sharedSubscription("billing"));
+ *   return connection.receiver("prices", sharedSubscription("billing", { global: true }));
  * }
  * ```
  */

@@ -256,7 +256,7 @@ test("log: a shared subscription at a peer that shares none is told", async () =
   });
   const sharing = acceptor({ onSender: (request) => void request.accept({}) });
   for (const server of [shareless, sharing, new Broker()]) {
-    const connection = linkUp(server, { log });
+    const connection = linkUp(server, { log, containerId: "billing" });
     await connection.receiver("topic/prices", sharedSubscription("billing")).ready();
     await connection.receiver("topic/prices").ready();
     await turn();
@@ -269,6 +269,33 @@ test("log: a shared subscription at a peer that shares none is told", async () =
     'Cannot share messages of "topic/prices" at H: the peer does not offer SHARED-SUBS, so each receiver may get all of ' +
     "them; receive from a queue instead",
   ]]);
+});
+
+test("log: a shared subscription over a connection with a random container-id is told, for each connection gets all", async () => {
+  const entries: LogEntry[] = [];
+  const log = (entry: LogEntry) => void entries.push(entry);
+  const broker = new Broker();
+  const workers = async (containerId: string | undefined, global: boolean): Promise<number> => {
+    const connections = [0, 1].map(() => linkUp(broker, { log, containerId }));
+    const options = { ...sharedSubscription("workers", { global }), credit: 5 };
+    const receivers = connections.map((one) => one.receiver("topic/prices", options));
+    for (const receiver of receivers) await receiver.ready();
+    await connections[0]!.send("topic/prices", { body: 1 });
+    await turn();
+    const received = receivers.reduce((sum, { buffered }) => sum + buffered, 0);
+    for (const connection of connections) await connection.close();
+    return received;
+  };
+  assertEquals(await workers(undefined, true), 1);
+  assertEquals(entries, []);
+  assertEquals(await workers(undefined, false), 2);
+  assertEquals(told(entries)[0], [
+    "warning",
+    "not-shared",
+    "topic/prices",
+    'Cannot share messages of "topic/prices" at H with other connections: the peer knows the subscription by the ' +
+    '"containerId" of connect, which is random here, so each connection gets all of them; share it with "global: true"',
+  ]);
 });
 
 test("log: what a program closes by itself tells nothing", async () => {
