@@ -224,6 +224,7 @@ function attached<L extends Sender | Receiver>(
 }
 
 function refuse(connection: Connection, link: SenderEndpoint | ReceiverEndpoint, error: AmqpError): void {
+  checkOptions("refuse link", { error }, { error: "object with condition" });
   link.refuse(error);
   connection.wake();
 }

@@ -409,3 +409,21 @@ test("ATK-21: a program that routes by Host learns open.hostname before any link
   assertEquals((error as AmqpError).condition, condition.notAllowed);
   assertEquals(routed, ["shop.example"]);
 });
+
+test("API: a refusal without a condition is told to the program that gave it, and ends no more than its link", async () => {
+  for (const error of ["no", null, 5, {}]) {
+    const entries: LogEntry[] = [];
+    const server = acceptor({
+      onReceiver: (request) => request.refuse(error as never),
+      log: (entry) => entries.push(entry),
+    });
+    const connection = linkUp(server);
+    const refused = await assertRejects(() => connection.sender("orders").ready(), AmqpError);
+    assertEquals(refused.condition, condition.internalError);
+    const told = (entries[0]!.error as Error).message;
+    assertEquals(/^Cannot refuse link: option "error" is .*, not object with condition$/.test(told), true, told);
+    assertEquals(connection.open, true);
+    await connection.close();
+    await server.close();
+  }
+});

@@ -126,7 +126,16 @@ test("connect: what is within proxy, tls and headers is checked, since a proxy t
   const tls = { rejectUnauthorized: false };
   assertStringIncludes(await refused({ tls }), 'Cannot use tls: there is no option "rejectUnauthorized"');
   assertStringIncludes(await refused({ tls: { servername: "a" } }), '"serverName" is meant');
-  for (const headers of [["authorization: s3cret"], { authorization: 5 }]) {
+  for (
+    const headers of [
+      ["authorization: s3cret"],
+      { authorization: 5 },
+      [["authorization"]],
+      () => 5,
+      () => null,
+      () => "s3cret",
+    ]
+  ) {
     const message = await refused({ headers });
     assertStringIncludes(message, "Cannot use headers: ");
     assert(!message.includes("s3cret"));

@@ -36,9 +36,13 @@ export function prepareHandshake(target: RemoteUrl, options: RequestOptions): Re
 }
 
 function headerFields(headers: RequestOptions["headers"] = []): HeaderField[] {
-  const entries = Symbol.iterator in headers ? headers : Object.entries(headers);
+  // What a callback returned may be anything: a number has no entries, and a text is none.
+  const given: object = typeof headers === "object" && headers !== null ? headers : [undefined];
+  const entries = Symbol.iterator in given ? given : Object.entries(given);
   return Array.from(entries as Iterable<readonly [string, string]>, (field) => {
-    if (Array.isArray(field) && field.every((part) => typeof part === "string")) return [field[0], field[1]];
+    if (Array.isArray(field) && field.length > 1 && field.every((part) => typeof part === "string")) {
+      return [field[0], field[1]];
+    }
     throw new TypeError(
       'Cannot use headers: they are no object such as { authorization: "Bearer …" }, nor pairs of strings',
     );
