@@ -281,6 +281,16 @@ export function adopt(socket: unknown): Socket {
   return prepared(adopted);
 }
 
+/**
+ * The certificate of the client of an HTTP server, if that server asked for one and it comes from its authorities; on Bun,
+ * whose server does not show it, undefined.
+ */
+export function clientCertificate(socket: unknown): PeerCertificate | undefined {
+  const { authorized, getPeerCertificate } = socket as Partial<Tls.TLSSocket>;
+  if (authorized !== true || getPeerCertificate === undefined) return undefined;
+  return certificateOf(socket as Tls.TLSSocket);
+}
+
 function prepared(socket: Net.Socket): Socket {
   // An unhandled error event would end the process; each owner adds a listener of its own.
   socket.on("error", ignore);

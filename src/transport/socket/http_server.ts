@@ -9,7 +9,7 @@ import { Log, type LogOption } from "../../base/log.ts";
 import { checkOptions, type OptionKinds } from "../../base/options.ts";
 import type { Channel, PeerInfo } from "../channel.ts";
 import type { HeaderField, RequestHead } from "../http/head.ts";
-import { adopt } from "../runtime/node.ts";
+import { adopt, clientCertificate } from "../runtime/node.ts";
 import { acceptedSubprotocols, UPGRADE_KINDS, type UpgradeOptions } from "../websocket/upgrade.ts";
 import { Callbacks } from "./callbacks.ts";
 import { type HttpServiceOptions, isServed, openUpgrade, WEB_SOCKET_LIMIT_KINDS } from "./listen_http.ts";
@@ -55,7 +55,8 @@ interface UpgradingServer {
  * Makes a listener for `upgrade` events of a server of `node:http` or `node:https`.
  *
  * Requests for other `paths` are left to the server's other listeners, or answered with 404. The server still owns its
- * port: closing it waits for these WebSockets, too, which end in order when the acceptor is closed, before or after.
+ * port: closing it waits for these WebSockets, too, which end in order when the acceptor is closed, before or after. A server of
+ * `node:https` with `requestCert` says by SASL EXTERNAL who its clients are, not on Bun, which shows no certificate.
  *
  * @example
  * ```ts ignore
@@ -93,7 +94,8 @@ export function upgradeListener(
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) headers.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
     const version = request.httpVersion === "1.1" ? "HTTP/1.1" : "HTTP/1.0";
     const secure = (socket as { encrypted?: boolean }).encrypted === true;
-    const peer: PeerInfo = { secure, remoteAddress: connection.remoteAddress };
+    const certificate = clientCertificate(socket);
+    const peer: PeerInfo = { secure, certificate, remoteAddress: connection.remoteAddress };
     openUpgrade(connection, { method: request.method ?? "GET", target, version, headers }, new Uint8Array(head), {
       options: http,
       peer,

@@ -1,11 +1,13 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { createServer, type Server } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { connect } from "../../../mod.ts";
+import { AmqpError, connect, external } from "../../../mod.ts";
 import { acceptor } from "../../../src/server/acceptor.ts";
 import { handler } from "../../../src/transport/runtime/deno.ts";
 import { listen, upgradeListener, type UpgradeListenerOptions } from "../../../src/transport/sockets.ts";
 import { test } from "../../harness.ts";
+import { ca, keyPair } from "../../pki.ts";
 import { BareClient } from "../bare.ts";
 import { latin1 } from "../wire.ts";
 
@@ -78,4 +80,26 @@ test("listen: AMQP ends in order whichever is closed first, listener or acceptor
     await connection.closed;
     assertEquals((connection.error as { condition?: string } | undefined)?.condition, "amqp:connection:forced", first);
   }
+});
+
+test("WSB-20: behind node:https the client's certificate says who it is, if the server's authorities signed it", async () => {
+  const identities: (string | undefined)[] = [];
+  const service = acceptor({
+    sasl: { external: (_wanted, { certificate }) => certificate?.subject.CN },
+    onConnection: (connection) => void identities.push(connection.identity),
+  });
+  const server = createSecureServer({ ...keyPair("server"), ca, requestCert: true, rejectUnauthorized: false });
+  server.on("upgrade", upgradeListener({ acceptor: service }));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `wss://localhost:${(server.address() as AddressInfo).port}`;
+  const as = (tls: object) => connect(url, { reconnect: false, auth: external(), tls: { ca, ...tls } });
+  // Bun's server asks for certificates, and shows none.
+  const shown = !("Bun" in globalThis);
+  const alice = shown ? await as(keyPair("client")) : undefined;
+  await assertRejects(() => as({}), AmqpError);
+  await assertRejects(() => as(keyPair("rogue_client")), AmqpError);
+  assertEquals(identities, shown ? ["alice"] : []);
+  await alice?.close();
+  await service.close();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
 });
