@@ -218,8 +218,9 @@ export interface InProcessOptions {
  * - A sender without a target address names the destination of each message in its property `to`.
  * - A full queue stops its producers by giving them no credit; a message that can never fit is rejected.
  * - Messages expire by the `ttl` in their header, at once if it is 0, or their `absolute-expiry-time`, whichever is
- *   earlier, and wait for the time that the annotations `x-opt-delivery-time` or `x-opt-delivery-delay` say. Those of one
- *   `group-id` go to one consumer while it is there.
+ *   earlier, and wait for the time that the annotations `x-opt-delivery-time` or `x-opt-delivery-delay`, those of Service Bus
+ *   (`x-opt-scheduled-enqueue-time`) or of Broker-J (`x-qpid-not-valid-before`) say. Those of one `group-id` go to one consumer
+ *   while it is there.
  * - Transactions cover sends and outcomes on all links of their connection: uncommitted messages have their place, and
  *   nobody gets them before the commit. A rollback returns messages as failed attempts.
  * - Filters are JMS selectors and no-local. Anything else that a link asks for is refused, or left out of the answer.

@@ -24,15 +24,21 @@ export function expiresAt(message: EncodedMessage, clock: Clock): number {
   return time === undefined ? byTtl : Math.min(byTtl, clock.now() + time - Date.now());
 }
 
-/**
- * The earliest time at which a message may be delivered; undefined for any. The annotations are those of JMS clients; the
- * time takes precedence over the delay.
- */
+// The annotations that say when a message may be delivered: of JMS clients, of Service Bus and of Broker-J.
+const DELIVERY_TIMES = ["x-opt-delivery-time", "x-opt-scheduled-enqueue-time", "x-qpid-not-valid-before"] as const;
+// What they begin with, which few other messages contain.
+const DELIVERY_MARKS = ["x-opt-delivery-", "x-opt-scheduled-", "x-qpid-not-valid-"] as const;
+
+/** The earliest time at which a message may be delivered; undefined for any. A time takes precedence over a delay. */
 export function deliverAt(message: EncodedMessage, clock: Clock): number | undefined {
-  if (!message.annotationsMention("x-opt-delivery-")) return undefined;
+  // As most messages: without any annotations.
+  if (message.annotationsAt === message.bareAt) return undefined;
+  if (!DELIVERY_MARKS.some((mark) => message.annotationsMention(mark))) return undefined;
   const annotations = message.messageAnnotations();
-  const time = milliseconds(annotations["x-opt-delivery-time"]);
-  if (time !== undefined) return clock.now() + time - Date.now();
+  for (const name of DELIVERY_TIMES) {
+    const time = milliseconds(annotations[name]);
+    if (time !== undefined) return clock.now() + time - Date.now();
+  }
   const delay = milliseconds(annotations["x-opt-delivery-delay"]);
   return delay === undefined ? undefined : clock.now() + delay;
 }

@@ -5,6 +5,7 @@ import { byte, described, type Fields, symbol, ulong } from "../../src/codec/typ
 import type { Receiver } from "../../src/client/receiver.ts";
 import { keepMessage } from "../../src/broker/encoded_message.ts";
 import { readFilters, selectorFilter } from "../../src/broker/filters.ts";
+import { delayed } from "../../src/filters/mod.ts";
 import { likeMatcher } from "../../src/broker/like.ts";
 import { KeptBytes } from "../../src/broker/kept_bytes.ts";
 import { test } from "../harness.ts";
@@ -220,15 +221,17 @@ test("TRM-4: a browser sees what waits once, also what comes in front, and takes
   assertEquals((await assertRejects(() => mode.ready(), AmqpError)).condition, condition.notImplemented);
 });
 
-test("EXT-8: messages wait for their time, however it is told, and count meanwhile", async () => {
+test("EXT-8, SBX-4: messages wait for their time, however it is told, and count meanwhile", async () => {
   await using at = setUp();
   const sender = at.producer.sender("orders");
-  await sender.send({ messageAnnotations: { "x-opt-delivery-delay": 60 }, body: 2n });
+  await sender.send({ messageAnnotations: { "x-opt-delivery-delay": 90 }, body: 4n });
+  await sender.send({ messageAnnotations: { "x-qpid-not-valid-before": BigInt(Date.now() + 75) }, body: 3n });
+  await sender.send({ messageAnnotations: delayed(60, { serviceBus: true }), body: 2n });
   await sender.send({ messageAnnotations: { "x-opt-delivery-time": BigInt(Date.now() + 30) }, body: 1n });
   await sender.send({ messageAnnotations: { "x-opt-delivery-time": BigInt(Date.now() - 30) }, body: 0n });
-  assertEquals(at.broker.queue("orders")!.messages, 3);
-  assertEquals(numbers(await take(at.consumer.receiver("orders", { credit: 3 }), 3)), [0, 1, 2]);
-  await sender.send({ messageAnnotations: { "x-opt-delivery-delay": 600_000 }, body: 3n });
+  assertEquals(at.broker.queue("orders")!.messages, 5);
+  assertEquals(numbers(await take(at.consumer.receiver("orders", { credit: 5 }), 5)), [0, 1, 2, 3, 4]);
+  await sender.send({ messageAnnotations: { "x-opt-delivery-delay": 600_000 }, body: 5n });
   assertEquals([at.broker.purge("orders")], [1]);
 });
 
