@@ -22,10 +22,13 @@ export interface Load {
   readonly address: string;
 }
 
+/** A WebSocket message for each message. */
+export const EACH: Load = { work: "receive", count: 150_000, size: SMALL, window: WINDOW, address: `${SMALL}:each` };
+
 const loads: Readonly<Record<string, Load>> = {
   send: { work: "send", count: 300_000, size: SMALL, window: WINDOW, address: "sink" },
   receive: { work: "receive", count: 300_000, size: SMALL, window: WINDOW, address: `${SMALL}` },
-  each: { work: "receive", count: 150_000, size: SMALL, window: WINDOW, address: `${SMALL}:each` },
+  each: EACH,
   up: { work: "send", count: 8_000, size: LARGE, window: LARGE_WINDOW, address: "sink" },
   down: { work: "receive", count: 8_000, size: LARGE, window: LARGE_WINDOW, address: `${LARGE}` },
   publish: { work: "publish", count: FIRST, size: SMALL, window: 1, address: "sink" },

@@ -17,7 +17,7 @@ import { startArtemis } from "../interop/artemis.ts";
 import { startBrokerJ } from "../interop/broker_j.ts";
 import { freePort, HOST, scratch, startDaemon } from "../interop/daemon.ts";
 import { installDebian, Skipped } from "../interop/suite.ts";
-import { each, over } from "./anchored.ts";
+import { EACH, each, over } from "./anchored.ts";
 import { BRING, type Contender, type Measured, PACE, SMALL, WINDOW, type Work } from "./bench.ts";
 import { residentBytesOf } from "./memory.ts";
 
@@ -51,7 +51,7 @@ export const fe2o3: Contender = {
 
 /**
  * Load for a broker, a process for each round. The argument of `through` is a number of pairs, then "shared" for one queue,
- * and for both "ws" for WebSocket.
+ * and for all "ws" for WebSocket. What `each` does is what a client can do that costs next to nothing.
  */
 export const load: Contender = {
   works: {
@@ -62,6 +62,10 @@ export const load: Contender = {
       const through = loading("through", url, THROUGH, ["1"]);
       for (let i = 0; i < PACED_WARM_UPS; i++) await through(1);
       return loading("paced", url, PACE, [`${PACE}`]);
+    },
+    each: (url, argument) => {
+      const program = rustProgram("rust", "anchor-load");
+      return () => run(program, ["take", over(argument, url), EACH.address, EACH.count, EACH.size, EACH.window, 1]);
     },
     fill: (url) => {
       const program = rustProgram("rust", "anchor-load");

@@ -11,6 +11,7 @@ const PROTON = "Proton C";
 const FE2O3 = "fe2o3";
 const ARTEMIS = "Artemis";
 const BROKER_J = "Broker-J";
+const RUST = "Rust";
 
 const ours: Subject = { name: "ours", client: "anchored", server: "rust" };
 const ws: Subject = { ...ours, name: "ws", argument: "ws" };
@@ -35,11 +36,12 @@ export const fastest: readonly Bench[] = [
   client("receive", [ours, proton], [
     beside(PROTON, "receive 200 B, accept each, TCP", "ours", { least: 1 }),
   ]),
-  client("each", [{ ...ws, work: "receive" }, { ...ws, name: "each", work: "each" }], [
+  client("each", [{ ...ws, work: "receive" }, { ...ws, name: "each" }, { ...ws, name: RUST, client: "load" }], [
     beside("receive in large ones", "receive 200 B over WebSocket, a WebSocket message each", "each", {
       over: "ws",
       least: 0.8,
     }),
+    beside(RUST, "… against a client that costs next to nothing", "each", {}),
   ]),
   large("up", [
     beside(FE2O3, "64 KiB sent, WebSocket", "ws", { least: 1.2 }),

@@ -5,6 +5,7 @@
 //! `anchor-load fill URL QUEUE COUNT SIZE WINDOW 1` only sends.
 //! `anchor-load paced URL QUEUE COUNT SIZE WINDOW RATE` sends at that rate and prints the median and the 99th percentile of
 //! the microseconds from the moment when a message was due until it was received.
+//! `anchor-load take URL QUEUE COUNT SIZE WINDOW 1` only receives, and prints messages a second, the first fifth not counted.
 
 use anchors::amqp::{close_frame, disposition, flow, message, performative, terminus, Frame, Value};
 use anchors::stream::Stream;
@@ -229,7 +230,7 @@ struct Load {
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let [_, work, url, queue, count, size, window, many, rest @ ..] = &args[..] else {
-        panic!("anchor-load through|fill|paced URL QUEUE COUNT SIZE WINDOW PAIRS|RATE [shared]");
+        panic!("anchor-load through|fill|take|paced URL QUEUE COUNT SIZE WINDOW PAIRS|RATE [shared]");
     };
     let number = |text: &str| text.parse::<usize>().expect("A number is expected");
     let (url, queue) = (url.clone(), queue.clone());
@@ -240,6 +241,7 @@ fn main() {
             Client::open(&load.url, &load.queue, None, load.size).send_all(load.count, load.window);
             println!("0");
         }
+        "take" => println!("{:.1}", take(&load)),
         _ => {
             let mut times = paced(&load, number(many));
             times.sort_unstable();
@@ -287,6 +289,22 @@ fn through(load: &Load, pairs: usize, shared: bool) -> f64 {
     }
     all_done.recv().unwrap();
     (each * pairs) as f64 / started.elapsed().as_secs_f64()
+}
+
+fn take(load: &Load) -> f64 {
+    let mut consumer = Client::open(&load.url, &load.queue, Some(load.window), load.size);
+    let mut take = |count: usize| {
+        let mut left = count;
+        while left > 0 {
+            consumer.read();
+            left = left.saturating_sub(consumer.arrivals.drain(..).count());
+            consumer.accept(load.window);
+        }
+    };
+    take(load.count / 5);
+    let started = Instant::now();
+    take(load.count);
+    load.count as f64 / started.elapsed().as_secs_f64()
 }
 
 fn paced(load: &Load, rate: usize) -> Vec<u64> {
