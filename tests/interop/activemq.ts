@@ -25,9 +25,9 @@ export function prepare(): Promise<Suite> {
       "org.slf4j:slf4j-nop:2.0.16",
     ]);
     const [port, webPort, folder] = [await freePort(), await freePort(), scratch()];
-    // The connectors start in this order, so the last one answers when all are there.
+    // That of TCP is bound when it is named, that of WebSocket when the broker has started.
     const command = java(classPath, "ActiveMq.java", [`${port}`, `${webPort}`, folder]);
-    running.use(await startDaemon({ command, folder, port }));
+    running.use(await startDaemon({ command, folder, port: webPort }));
     const runtimes = startRuntimes().map((runtime) => running.use(runtime));
     const [tcp, web] = [`amqp://user:secret@${HOST}:${port}`, `ws://user:secret@${HOST}:${webPort}/`];
     const settings = { redelivers: "unmarked", lists: true, many: 3_000, large: 20_000_000 } as const;
